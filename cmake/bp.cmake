@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+# How this project builds: warnings, sanitizers, and one function per kind of target.
+#
+#   bp_library(NAME folder_part SOURCES a.cc … DEPS bp_base …)   static library, position independent
+#   bp_plugin(ID cpu SOURCES … DEPS … MANIFEST cpu.plugin.json.in)  libbackplane-<id>.so + manifest
+#   bp_test(NAME x SOURCES x_test.cc … DEPS … [LABELS slow])     GoogleTest program, one ctest entry
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_C_STANDARD 99)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+find_program(BP_CCACHE ccache)
+if(BP_CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${BP_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${BP_CCACHE})
+endif()
+
+find_package(Threads REQUIRED)
+find_package(GTest REQUIRED)
+
+set(BP_SANITIZE "" CACHE STRING "empty, address (with undefined) or thread")
+add_library(bp_warnings INTERFACE)
+target_compile_options(bp_warnings INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
+# Statement expressions are what BP_TRY is made of; both supported compilers have them.
+target_compile_options(bp_warnings INTERFACE
+  $<$<CXX_COMPILER_ID:Clang>:-Wno-gnu-statement-expression>)
+if(BP_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1)
+  add_link_options(-fsanitize=address,undefined)
+elseif(BP_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -O1)
+  add_link_options(-fsanitize=thread)
+endif()
+
+# Real inputs that may lie beside the checkout; tests skip with a word where they do not.
+get_filename_component(BP_SHARED_DIR "${CMAKE_SOURCE_DIR}/../shared" ABSOLUTE)
+
+function(bp_library)
+  cmake_parse_arguments(A "" "NAME" "SOURCES;DEPS" ${ARGN})
+  add_library(${A_NAME} STATIC ${A_SOURCES})
+  target_include_directories(${A_NAME} PUBLIC "${CMAKE_SOURCE_DIR}" "${CMAKE_SOURCE_DIR}/sdk/include"
+    "${CMAKE_SOURCE_DIR}/sdk/cpp")
+  target_link_libraries(${A_NAME} PUBLIC ${A_DEPS} Threads::Threads PRIVATE bp_warnings)
+endfunction()
+
+# A plugin exports one symbol and links statically whatever it needs beyond the C library.
+function(bp_plugin)
+  cmake_parse_arguments(A "" "ID;MANIFEST" "SOURCES;DEPS" ${ARGN})
+  set(target backplane-${A_ID})
+  add_library(${target} MODULE ${A_SOURCES})
+  target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}" "${CMAKE_SOURCE_DIR}"
+    "${CMAKE_SOURCE_DIR}/sdk/include" "${CMAKE_SOURCE_DIR}/sdk/cpp")
+  target_link_libraries(${target} PRIVATE ${A_DEPS} Threads::Threads bp_warnings)
+  set_target_properties(${target} PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${BP_PLUGIN_DIR}"
+    LINK_DEPENDS "${CMAKE_SOURCE_DIR}/cmake/plugin.map")
+  target_link_options(${target} PRIVATE "-Wl,--version-script=${CMAKE_SOURCE_DIR}/cmake/plugin.map"
+    "-Wl,--exclude-libs,ALL" "-Wl,-z,now")
+  if(NOT BP_SANITIZE)
+    target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc "-Wl,--no-undefined")
+  endif()
+  configure_file("${A_MANIFEST}" "${BP_PLUGIN_DIR}/${A_ID}.plugin.json" @ONLY)
+endfunction()
+
+function(bp_test)
+  cmake_parse_arguments(A "" "NAME;TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  if(NOT BUILD_TESTING)
+    return()
+  endif()
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 300)
+  endif()
+  add_executable(${A_NAME} ${A_SOURCES})
+  target_include_directories(${A_NAME} PRIVATE "${CMAKE_SOURCE_DIR}" "${CMAKE_SOURCE_DIR}/sdk/include"
+    "${CMAKE_SOURCE_DIR}/sdk/cpp")
+  target_link_libraries(${A_NAME} PRIVATE ${A_DEPS} GTest::gtest GTest::gmock GTest::gtest_main
+    Threads::Threads bp_warnings)
+  target_compile_definitions(${A_NAME} PRIVATE BP_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+    BP_BINARY_DIR="${CMAKE_BINARY_DIR}" BP_SHARED_DIR="${BP_SHARED_DIR}")
+  set_target_properties(${A_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  add_test(NAME ${A_NAME} COMMAND ${A_NAME} WORKING_DIRECTORY "${CMAKE_BINARY_DIR}")
+  set_tests_properties(${A_NAME} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "${A_LABELS}")
+endfunction()
