@@ -19,7 +19,8 @@
  *  - Only fixed-width integers, doubles, pointers and the structs of these headers cross. No
  *    bool, enum type, bit-field, union, varargs or struct passed by value.
  *  - Structs are passed by pointer; arrays of structs carry a byte stride, so that both sides may
- *    know different sizes of the element.
+ *    know different sizes of the element. Small records without a size field (bp_dim,
+ *    bp_operand_buffer, bp_launch_buffer) are fixed for the major version.
  *  - Ops and weight formats are names, never numbers. An unknown interface id is no error: it is
  *    answered with NULL, which is how the ABI grows.
  *  - A handle belongs to the plugin that made it; only that plugin looks inside.
@@ -81,7 +82,7 @@ typedef struct bp_host {
   bp_string cache_dir;  /* folder for derived data, created on demand; empty when there is none */
 
   /* One message without a final newline. Dropped below the host's level. */
-  void (*log)(void *user, int32_t level, bp_string message);
+  void (*log)(void *user, int32_t level, const bp_string *message);
   /* Memory aligned to `alignment`, a power of two up to 64 KiB, or NULL. */
   void *(*allocate)(void *user, uint64_t bytes, uint64_t alignment);
   void (*release)(void *user, void *memory);
@@ -129,7 +130,7 @@ typedef struct bp_plugin_api {
   bp_status (*init)(const bp_host *host, bp_error *error);
   /* *out becomes a pointer to a static table of the named interface, or NULL for a name that
    * this plugin does not offer. Valid after init, until shutdown. */
-  bp_status (*get_interface)(bp_string id, const void **out, bp_error *error);
+  bp_status (*get_interface)(const bp_string *id, const void **out, bp_error *error);
   /* Finishes or abandons running work within deadline_ns. No new work comes afterwards. */
   bp_status (*quiesce)(uint64_t deadline_ns, bp_error *error);
   /* Releases everything. No call, and no log message of the plugin, comes afterwards. */

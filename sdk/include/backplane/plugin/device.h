@@ -83,7 +83,7 @@ typedef struct bp_device_api {
   bp_status (*status)(bp_device *device, bp_error *error);
   /* The driver's own handle ("cuda.context", "vulkan.device", …) for kernel plugins that extend
    * this device, or BP_NOT_FOUND. Owned by the device. */
-  bp_status (*native)(bp_device *device, bp_string name, void **out, bp_error *error);
+  bp_status (*native)(bp_device *device, const bp_string *name, void **out, bp_error *error);
 } bp_device_api;
 
 #ifdef __cplusplus

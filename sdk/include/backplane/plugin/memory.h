@@ -78,7 +78,7 @@ typedef struct bp_memory_api {
                             bp_error *error);
   bp_status (*import)(bp_device *device, const bp_import *what, bp_buffer **out, bp_error *error);
   /* A file descriptor (kind "fd", "dmabuf") that another device may import; the caller owns it. */
-  bp_status (*export_handle)(bp_buffer *buffer, bp_string kind, int64_t *out, bp_error *error);
+  bp_status (*export_handle)(bp_buffer *buffer, const bp_string *kind, int64_t *out, bp_error *error);
   /* Host address of the buffer's first byte, until unmap. BP_UNIMPLEMENTED where the heap is not
    * host-visible. */
   bp_status (*map)(bp_buffer *buffer, void **out, bp_error *error);

@@ -66,7 +66,7 @@ typedef struct bp_module_api {
   bp_status (*load)(bp_device *device, const bp_module_source *source, const void *binary,
                     uint64_t bytes, bp_module **out, bp_error *error);
   bp_status (*unload)(bp_module *module, bp_error *error);
-  bp_status (*function)(bp_module *module, bp_string name, bp_function **out, bp_error *error);
+  bp_status (*function)(bp_module *module, const bp_string *name, bp_function **out, bp_error *error);
   /* Puts a launch on the stream. Buffers must stay alive until it has run. */
   bp_status (*launch)(bp_stream *stream, bp_function *function, const bp_launch *launch,
                       bp_error *error);
