@@ -146,12 +146,15 @@ T take_value(Result<T>&& result) {
 }  // namespace internal
 
 // Evaluates a Status or Result expression; returns its failure from the enclosing function, or
-// yields the value (nothing for a Status).
-#define BP_TRY(...)                                                                  \
-  __extension__({                                                                    \
-    auto bp_try_result = (__VA_ARGS__);                                              \
-    if (!bp_try_result.ok()) return ::bp::internal::take_status(std::move(bp_try_result)); \
-    ::bp::internal::take_value(std::move(bp_try_result));                            \
+// yields the value (nothing for a Status). May be nested.
+#define BP_TRY(...) BP_TRY_NAMED(BP_TRY_NAME(__COUNTER__), __VA_ARGS__)
+#define BP_TRY_NAME(number) BP_TRY_PASTE(bp_try_result_, number)
+#define BP_TRY_PASTE(prefix, number) prefix##number
+#define BP_TRY_NAMED(name, ...)                                                   \
+  __extension__({                                                                 \
+    auto name = (__VA_ARGS__);                                                    \
+    if (!name.ok()) return ::bp::internal::take_status(std::move(name));          \
+    ::bp::internal::take_value(std::move(name));                                  \
   })
 
 }  // namespace bp
