@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/cpu/ops/rows.h"
+
+#include <cmath>
+
+#include "backplane/dequantize.h"
+#include "plugins/cpu/host.h"
+#include "plugins/cpu/kernels/reference/reference.h"
+#include "plugins/cpu/ops/linear.h"
+
+namespace bp::cpu::reference {
+namespace {
+
+class Embed final : public EmbedOp {
+ public:
+  bp_status run(const Run& run, bp_error* error) const override {
+    const uint64_t tokens = run.in[0].dims[0];
+    const int32_t* const ids = run.in[0].i32();
+    if (const bp_status s = check_ids("token id", ids, tokens, vocabulary_, error)) return s;
+    const uint64_t blocks = table_.blocks_per_row();
+    for (uint64_t t = 0; t < tokens; ++t) {
+      float* const y = run.out[0].f32() + t * columns_;
+      dequantize_blocks(*table_.layout, table_.planes, static_cast<uint64_t>(ids[t]) * blocks,
+                        blocks, y);
+      if (scale_ == 1) continue;
+      for (uint64_t i = 0; i < columns_; ++i) y[i] *= scale_;
+    }
+    return BP_OK;
+  }
+};
+
+class RmsNorm final : public RmsNormOp {
+ public:
+  bp_status run(const Run& run, bp_error*) const override {
+    const auto body = [&](uint64_t begin, uint64_t end, uint32_t) {
+      for (uint64_t t = begin; t < end; ++t) {
+        const float* const x = run.in[0].f32() + t * columns_;
+        const float* const residual =
+            run.in[2].data == nullptr ? nullptr : run.in[2].f32() + t * columns_;
+        float* const y = run.out[0].f32() + t * columns_;
+        double squares = 0;
+        for (uint64_t i = 0; i < columns_; ++i) squares += double{x[i]} * x[i];
+        const double factor = 1 / std::sqrt(squares / static_cast<double>(columns_) + eps_);
+        for (uint64_t i = 0; i < columns_; ++i) {
+          const double value = x[i] * factor * gain_[i];
+          y[i] = static_cast<float>(residual == nullptr ? value : value + residual[i]);
+        }
+      }
+    };
+    return parallel_for(run.in[0].dims[0], 4, body);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Kernel> create_embed() {
+  return std::make_unique<Embed>();
+}
+std::unique_ptr<Kernel> create_rms_norm() {
+  return std::make_unique<RmsNorm>();
+}
+
+}  // namespace bp::cpu::reference
