@@ -31,8 +31,10 @@ inline constexpr uint64_t kMaxVocabularyBytes = uint64_t{64} << 20;  // all toke
 inline constexpr uint64_t kMaxMerges = uint64_t{1} << 22;            // explicit merges
 inline constexpr uint64_t kMaxAddedTokens = uint64_t{1} << 18;       // added tokens
 inline constexpr uint64_t kMaxPipelineSteps = 64;                    // steps of one pipeline part
-inline constexpr uint64_t kMaxPatternBytes = 1u << 14;   // a regex, literal or replacement
-inline constexpr uint64_t kMaxAffixIds = 16;             // ids put before or after a text
+inline constexpr uint64_t kMaxPatternBytes = 1u << 14;         // a regex, literal or replacement
+inline constexpr uint64_t kMaxAffixIds = 16;                   // ids put before or after a text
+inline constexpr uint64_t kMaxAddedTokenBytes = 1024;          // text of an added token
+inline constexpr uint64_t kMaxMergeBytes = uint64_t{1} << 30;  // joined texts of all merges
 inline constexpr uint64_t kMaxUnigramPieceBytes = 1024;  // a piece that unigram search may pick
 
 // How words become tokens. kind_name() gives the names that files use.
@@ -198,8 +200,8 @@ struct TokenizerSpec {
 
   // CORRUPT, EXHAUSTED (a limit) or UNIMPLEMENTED, naming the token or step. Everything a file
   // can break is checked here: sizes, ids, types, duplicate texts, bytes that are not UTF-8 where
-  // characters are needed, merges whose halves do not give the result, scores that are not
-  // numbers. Regular expressions are only checked by Tokenizer::create. Linear in bytes.
+  // characters are needed, scores that are not numbers. What needs tables is checked by
+  // Tokenizer::create: regular expressions, and that merges join to tokens. Linear in bytes.
   Status validate() const;
 };
 

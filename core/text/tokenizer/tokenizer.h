@@ -4,16 +4,17 @@
 // Special tokens are a privilege. A text is data: "<|im_end|>" typed by a user becomes the tokens
 // of those ten characters unless the caller says that this text may speak for the template
 // (parse_special). What is special is the model's statement: added tokens marked so, tokens of
-// type kControl, and the bos, eos, unk and pad ids. Added tokens that are *not* special
+// type kControl or kUnknown, and the bos and eos ids. Added tokens that are *not* special
 // ("<think>", runs of blanks) are ordinary text and always found.
 //
 // Text that is not UTF-8: every ill-formed sequence is read as U+FFFD, one for each maximal
-// subpart (the Unicode standard's recommended practice), before anything else happens.
+// subpart (the Unicode standard's recommended practice), before anything else happens; each segment
+// on its own.
 //
 // Threads: a Tokenizer is immutable; any number of threads may use one. A TokenStream belongs to
 // one thread at a time. Nothing here blocks or does I/O. Errors: INVALID_ARGUMENT (an id outside
-// the vocabulary), EXHAUSTED (text over limits::kMaxTextBytes, a regex over its step limit, no
-// memory).
+// the vocabulary), FAILED_PRECONDITION (a forced bos or eos that the model lacks), EXHAUSTED (text
+// over limits::kMaxTextBytes, a regex over its step limit, no memory).
 #pragma once
 
 #include <cstdint>
@@ -88,9 +89,10 @@ class Tokenizer {
   TokenId find_added_token(std::string_view text) const noexcept;
   const TokenizerSpec& spec() const noexcept;
 
+  struct Impl;  // opaque
+
  private:
   friend class TokenStream;
-  struct Impl;
   explicit Tokenizer(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;
 };
@@ -117,8 +119,9 @@ class TokenStream {
  private:
   friend class Tokenizer;
   TokenStream(const Tokenizer::Impl* impl, StreamOptions options);
+  void begin();
   void emit(std::string_view text, std::string* out);
-  void append_token(TokenId id, std::string* out);
+  void emit_bytes(std::string_view bytes, std::string* out);
   void flush_bytes(std::string* out);
 
   std::shared_ptr<const Tokenizer> tokenizer_;  // keeps impl_ alive
