@@ -13,6 +13,7 @@
 #include <charconv>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 namespace bp {
 namespace {
@@ -126,10 +127,28 @@ Status File::check_unchanged() const {
   return {};
 }
 
+void File::release(uint64_t offset, uint64_t length) const noexcept {
+  if (!std::in_range<off_t>(offset) || !std::in_range<off_t>(length) || length == 0) return;
+  // A length of 0 would mean "to the end". The result is ignored: this is only advice.
+  (void)::posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(length),
+                        POSIX_FADV_DONTNEED);
+}
+
 MappedFile::MappedFile(std::shared_ptr<File> file, const std::byte* data, uint64_t size_bytes)
-    : file_(std::move(file)), data_(data), size_bytes_(size_bytes) {}
+    : file_(std::move(file)), data_(data), size_bytes_(size_bytes) {
+  guard_.emplace(data, size_bytes);
+}
+
+Status MappedFile::check_unchanged() const {
+  if (guard_->damaged()) {
+    return error(Code::kCorrupt, "'{}' was cut off while in use; load it again",
+                 file_->path().native());
+  }
+  return file_->check_unchanged();
+}
 
 MappedFile::~MappedFile() {
+  guard_.reset();  // before the addresses can belong to somebody else
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_bytes_);
 }
 

@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
 #include "core/base/status.h"
+#include "core/platform/mapping_guard.h"
 
 namespace bp {
 
@@ -28,6 +30,8 @@ class File {
   Status read_at(uint64_t offset, std::span<std::byte> out) const;
   // CORRUPT when the file has been truncated or replaced in place since it was opened.
   Status check_unchanged() const;
+  // Tells the kernel that a range will not be read again soon, so that its cached pages may go.
+  void release(uint64_t offset, uint64_t length) const noexcept;
   int descriptor() const noexcept { return descriptor_; }
 
  private:
@@ -40,7 +44,8 @@ class File {
 
 // A whole file mapped read-only. Pages are shared with the page cache and every other process.
 // Truncating the file under a mapping makes touches of the lost pages fault; readers that need
-// protection call File::check_unchanged() at their borders.
+// protection call check_unchanged() at their borders, and programs that want the fault to become an
+// error there install the mapping guard (mapping_guard.h).
 class MappedFile {
  public:
   static Result<std::shared_ptr<MappedFile>> open(const std::filesystem::path& path);
@@ -50,6 +55,9 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const noexcept { return {data_, size_bytes_}; }
   const File& file() const noexcept { return *file_; }
+  // CORRUPT when the file has been truncated or replaced in place since it was opened, or a page of
+  // the mapping has been lost meanwhile.
+  Status check_unchanged() const;
   // Tells the kernel that a range will be read soon, or is no longer needed in memory.
   void will_need(uint64_t offset, uint64_t length) const noexcept;
   void release(uint64_t offset, uint64_t length) const noexcept;
@@ -59,6 +67,7 @@ class MappedFile {
   std::shared_ptr<File> file_;
   const std::byte* data_;
   uint64_t size_bytes_;
+  std::optional<GuardedRange> guard_;
 };
 
 // The whole file as a string; EXHAUSTED when it is larger than `max_bytes`.
