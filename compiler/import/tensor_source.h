@@ -46,7 +46,7 @@ struct SourceFile {
 class TensorSource {
  public:
   // Most memory that one call of read_rows() or dequantize_rows() takes for itself.
-  static constexpr uint64_t kScratchBytes = uint64_t{4} << 20;
+  static constexpr uint64_t kScratchBytes = uint64_t{256} << 10;
 
   virtual ~TensorSource() = default;
   TensorSource(const TensorSource&) = delete;
@@ -77,9 +77,10 @@ class TensorSource {
  protected:
   TensorSource() = default;
 
-  // Fills planes with rows whose range and room have been checked.
-  virtual Status read_checked_rows(size_t index, uint64_t first_row, uint64_t row_count,
-                                   const PlaneBuffers& planes) const = 0;
+  // Fills planes with blocks of the tensor's format (row-major, rows follow each other without
+  // padding). The range lies inside the tensor and each plane has exactly the room it needs.
+  virtual Status read_checked_blocks(size_t index, uint64_t first_block, uint64_t block_count,
+                                     const PlaneBuffers& planes) const = 0;
   // Appends; CORRUPT when the name is taken already.
   Status add_tensor(SourceTensor tensor);
   void add_file(SourceFile file) { files_.push_back(std::move(file)); }

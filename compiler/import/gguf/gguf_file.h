@@ -48,8 +48,8 @@ class GgufFile final : public TensorSource {
   class Parser;
 
   explicit GgufFile(std::shared_ptr<File> file) : file_(std::move(file)) {}
-  Status read_checked_rows(size_t index, uint64_t first_row, uint64_t row_count,
-                           const PlaneBuffers& planes) const override;
+  Status read_checked_blocks(size_t index, uint64_t first_block, uint64_t block_count,
+                             const PlaneBuffers& planes) const override;
 
   std::shared_ptr<File> file_;
   GgufMetadata metadata_;
