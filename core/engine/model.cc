@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/engine/model.h"
+
+#include <algorithm>
+#include <ctime>
+
+#include "core/base/limits.h"
+#include "core/plugin/registry.h"
+#include "core/text/codec/tokenizer_codec.h"
+
+namespace bp {
+namespace {
+
+constexpr uint64_t kOutputRows = 16;  // logits rows of one pass; see Session::evaluate
+constexpr uint64_t kMaxBatch = 8192;
+
+std::optional<int64_t> local_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  if (now == static_cast<std::time_t>(-1) || ::localtime_r(&now, &local) == nullptr) return {};
+  return static_cast<int64_t>(now) + local.tm_gmtoff;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Model>> Model::create(std::shared_ptr<const ModelFile> file) try {
+  std::shared_ptr<Model> model(new Model(std::move(file)));
+  BP_TRY(model->load_text());
+  return model;
+} catch (const std::exception& thrown) {
+  return error(Code::kExhausted, "opening the model: {}", thrown.what());
+}
+
+Status Model::load_text() {
+  const fb::Model& model = file_->model();
+  if (model.tokenizer() != nullptr) {
+    auto spec = BP_TRY(text::decode_tokenizer(*model.tokenizer()).with_context("tokenizer"));
+    tokenizer_ = BP_TRY(text::Tokenizer::create(std::move(spec)).with_context("tokenizer"));
+  }
+  if (const auto* templates = model.chat_templates()) {
+    for (const fb::ChatTemplate* entry : *templates) {
+      if (entry->name() == nullptr || entry->source() == nullptr) continue;
+      const std::string_view name = entry->name()->string_view();
+      auto& slot = name == "tool_use" ? tool_template_ : chat_template_;
+      if (name != "default" && name != "tool_use") continue;
+      slot = BP_TRY(ChatTemplate::parse(entry->source()->string_view())
+                        .with_context("chat template '{}'", name));
+    }
+  }
+  if (const auto* generation = model.generation(); generation && generation->stop_ids()) {
+    for (const uint32_t id : *generation->stop_ids()) {
+      stop_ids_.push_back(static_cast<text::TokenId>(id));
+    }
+  }
+  if (const auto* tensors = model.tensors()) {
+    for (const fb::Tensor* tensor : *tensors) {
+      uint64_t count = 1;
+      for (const uint64_t extent : *tensor->shape()) count *= extent;
+      parameters_ += count;
+    }
+  }
+  return {};
+}
+
+Result<const text::Tokenizer*> Model::require_tokenizer() const {
+  if (tokenizer_ == nullptr) {
+    return error(Code::kFailedPrecondition, "the model has no tokenizer; give token ids instead of "
+                 "text, or convert it again from a folder that has tokenizer.json");
+  }
+  return tokenizer_.get();
+}
+
+Result<RenderedPrompt> Model::render_chat(const ChatInputs& given) const {
+  if (!chat_template_ && !tool_template_) {
+    return error(Code::kNotFound, "the model has no chat template; use plain text");
+  }
+  ChatInputs inputs = given;
+  if (!inputs.now_local_seconds) inputs.now_local_seconds = local_now();
+  if (tokenizer_ != nullptr) {
+    const auto add = [&](const char* name, text::TokenId id) {
+      if (!tokenizer_->contains(id)) return;
+      inputs.special_tokens.emplace_back(name,
+                                         tokenizer_->spec().tokens[static_cast<size_t>(id)]);
+    };
+    add("bos_token", tokenizer_->bos_id());
+    if (!tokenizer_->eos_ids().empty()) add("eos_token", tokenizer_->eos_ids().front());
+    add("unk_token", tokenizer_->unk_id());
+    add("pad_token", tokenizer_->pad_id());
+  }
+  const bool use_tools = !inputs.tools.is_null() && tool_template_.has_value();
+  return (use_tools || !chat_template_ ? *tool_template_ : *chat_template_).render(inputs);
+}
+
+Result<std::vector<text::TokenId>> Model::tokenize_chat(const ChatInputs& inputs) const {
+  const text::Tokenizer& tokenizer = *BP_TRY(require_tokenizer());
+  const RenderedPrompt prompt = BP_TRY(render_chat(inputs));
+  std::vector<text::TextSegment> segments;
+  for (const TextSegment& segment : prompt.segments) {
+    segments.push_back({std::string_view(prompt.text)
+                            .substr(segment.offset_bytes, segment.length_bytes),
+                        segment.origin == TextOrigin::kScaffold});
+  }
+  // Templates write the first and last tokens themselves.
+  text::EncodeOptions options;
+  options.bos = options.eos = text::Affix::kNever;
+  return tokenizer.encode_segments(segments, options);
+}
+
+SamplingOptions Model::sampling_defaults() const {
+  SamplingOptions options;
+  const auto* own = file_->model().generation();
+  if (own == nullptr) return options;
+  if (own->temperature() >= 0) options.temperature = own->temperature();
+  if (own->top_k() >= 0) options.top_k = static_cast<uint32_t>(own->top_k());
+  if (own->top_p() >= 0) options.top_p = own->top_p();
+  if (own->min_p() >= 0) options.min_p = own->min_p();
+  if (own->repetition_penalty() > 0) options.repetition_penalty = own->repetition_penalty();
+  return options;
+}
+
+bool Model::ends_generation(text::TokenId id) const noexcept {
+  if (tokenizer_ != nullptr && tokenizer_->is_eos(id)) return true;
+  return std::find(stop_ids_.begin(), stop_ids_.end(), id) != stop_ids_.end();
+}
+
+Result<uint64_t> Model::context_of(const SessionOptions& options) const {
+  const uint64_t own = std::max<uint64_t>(hyper_parameters().context_length(), 1);
+  const uint64_t context =
+      options.context_tokens == 0 ? std::min(own, kDefaultContext) : options.context_tokens;
+  if (context > limits::kMaxContext) {
+    return error(Code::kInvalidArgument, "a context of {} tokens; at most {} are possible", context,
+                 limits::kMaxContext);
+  }
+  if (context > own) {
+    return error(Code::kInvalidArgument, "a context of {} tokens; the model was made for {}",
+                 context, own);
+  }
+  return context;
+}
+
+Result<PlanLimits> Model::limits_of(const SessionOptions& options) const {
+  const uint64_t context = BP_TRY(context_of(options));
+  const uint64_t page_size = file_->plan().page_size();
+  if (page_size == 0) return error(Code::kCorrupt, "the plan has KV pages of no size");
+  uint64_t batch = options.batch_tokens == 0 ? kDefaultBatch : options.batch_tokens;
+  if (batch > kMaxBatch) {
+    return error(Code::kInvalidArgument, "passes of {} tokens; at most {} are possible", batch,
+                 kMaxBatch);
+  }
+  PlanLimits limits;
+  limits.tokens = std::min(batch, context);
+  limits.outputs = std::min(limits.tokens, kOutputRows);
+  limits.blocks = limits.pages = (context + page_size - 1) / page_size;
+  return limits;
+}
+
+Result<std::shared_ptr<BoundPlan>> Model::bind(const SessionOptions& options) try {
+  const PlanLimits limits = BP_TRY(limits_of(options));
+  std::vector<std::shared_ptr<Device>> devices;
+  devices.push_back(BP_TRY(Registry::shared().open(options.device)));
+  if (devices.front()->id() != "cpu:0") {
+    // The CPU makes every plan total. Without it the device must do everything itself.
+    if (auto cpu = Registry::shared().open("cpu"); cpu.ok()) devices.push_back(cpu.value());
+  }
+  std::lock_guard lock(mutex_);
+  std::erase_if(bindings_, [](const Binding& binding) { return binding.plan.expired(); });
+  for (const Binding& binding : bindings_) {
+    auto plan = binding.plan.lock();
+    if (plan != nullptr && plan->devices().front() == devices.front() &&
+        binding.kv_format == options.kv_format && binding.limits == limits &&
+        binding.strict == options.strict_placement) {
+      return plan;
+    }
+  }
+  auto flat = BP_TRY(FlatPlan::create(file_, options.kv_format));
+  auto plan = BP_TRY(
+      BoundPlan::place(std::move(flat), std::move(devices), limits, options.strict_placement));
+  bindings_.push_back({plan->devices().front()->id(), options.kv_format, limits,
+                       options.strict_placement, plan});
+  last_bound_ = plan;
+  return plan;
+} catch (const std::exception& thrown) {
+  return error(Code::kExhausted, "binding the model: {}", thrown.what());
+}
+
+}  // namespace bp
