@@ -47,6 +47,8 @@ Session::Session(std::shared_ptr<Model> model, std::unique_ptr<Execution> execut
   tokens_.reserve(capacity);
 }
 
+Session::~Session() = default;
+
 Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model,
                                                  const SessionOptions& options) try {
   const uint64_t start = now_ns();

@@ -44,6 +44,9 @@ class Session {
  public:
   static Result<std::unique_ptr<Session>> create(std::shared_ptr<Model> model,
                                                  const SessionOptions& options);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
   Status feed_tokens(std::span<const text::TokenId> ids);
   // BOS, where the model's rule wants one, only at the start of the sequence.
