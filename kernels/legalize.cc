@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// Re-emits a kernel through the builder and replaces nodes on the way.
+#include "kernels/legalize.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "kernels/builder/builder.h"
+#include "kernels/verify.h"
+
+namespace bp::kernels {
+namespace {
+
+class Legalizer {
+ public:
+  Legalizer(const Kernel& kernel, const Caps& caps)
+      : k_(kernel),
+        caps_(caps),
+        // Partial subgroups are not portable, so a group that does not fill them uses none.
+        subgroup_(caps.subgroup_size != 0 && kernel.threads % caps.subgroup_size == 0
+                      ? caps.subgroup_size
+                      : 0),
+        b_(kernel.name, kernel.threads) {}
+
+  Result<Kernel> run();
+
+ private:
+  void copy(ValueId at);
+  Val copy_value(const Inst& inst);
+  Val combine(ReduceOp op, Val a, Val b);
+  Val reduce(const Inst& inst);
+  Val shuffle_tree(ReduceOp op, Val x, uint32_t width);
+  Val across_subgroups(ReduceOp op, Val x, uint32_t width);
+  Val shared_tree(ReduceOp op, Val x, uint32_t width);
+  Shared scratch(Type element, uint32_t count);
+  void guard_scratch();
+  Val dot4_by_bytes(Val a, Val b, Val acc);
+  Val arg(const Inst& inst, size_t i) const { return values_[inst.arg[i]]; }
+
+  const Kernel& k_;
+  const Caps& caps_;
+  const uint32_t subgroup_;
+  Builder b_;
+  std::vector<Val> values_;
+  // Scratch arrays by element type and count; reused by all reductions of the kernel.
+  std::map<std::pair<uint32_t, uint32_t>, Shared> scratch_;
+  uint32_t depth_ = 0;
+  bool scratch_used_ = false;
+};
+
+Val Legalizer::combine(ReduceOp op, Val a, Val b) {
+  constexpr Op kOps[] = {Op::kAdd, Op::kMin, Op::kMax};
+  return apply(kOps[static_cast<size_t>(op)], a, b);
+}
+
+Val Legalizer::shuffle_tree(ReduceOp op, Val x, uint32_t width) {
+  b_.set_subgroup_size(subgroup_);
+  for (uint32_t mask = 1; mask < width; mask *= 2) {
+    std::vector<Val> other;
+    for (uint32_t lane = 0; lane < x.lanes(); ++lane) {
+      other.push_back(b_.emit(Op::kShuffleXor, {x.type().kind, 1}, {x[lane]}, mask));
+    }
+    x = combine(op, x, make_vec(other));
+  }
+  return x;
+}
+
+Shared Legalizer::scratch(Type element, uint32_t count) {
+  const uint32_t type = static_cast<uint32_t>(element.kind) << 8 | element.lanes;
+  const auto [at, is_new] = scratch_.try_emplace({type, count});
+  if (is_new) {
+    at->second = b_.shared("reduce" + std::to_string(scratch_.size() - 1), element, count);
+  }
+  return at->second;
+}
+
+// Readers of the previous reduction must be done before its slots are written again.
+void Legalizer::guard_scratch() {
+  if (scratch_used_ || depth_ > 0) b_.barrier();
+  scratch_used_ = true;
+}
+
+Val Legalizer::across_subgroups(ReduceOp op, Val x, uint32_t width) {
+  x = shuffle_tree(op, x, subgroup_);
+  const Val lane = b_.emit(Op::kLane, kU32), subgroup = b_.emit(Op::kSubgroupId, kU32);
+  Shared slots = scratch(x.type(), k_.threads / subgroup_);
+  guard_scratch();
+  b_.when(lane == 0, [&] { slots.store(subgroup, x); });
+  b_.barrier();
+  const uint32_t count = width / subgroup_;
+  const Val first = subgroup & ~(count - 1);
+  // Up to four slots are read by every thread. More are spread over the lanes, which then shuffle;
+  // a lane with several takes neighbours, so that the tree stays the same.
+  const uint32_t lanes = count <= 4 ? 1 : std::min(count, subgroup_);
+  const uint32_t each = count / lanes;
+  std::vector<Val> v;
+  const Val base = first + (lane & (lanes - 1)) * each;
+  for (uint32_t i = 0; i < each; ++i) v.push_back(slots.load(base + i));
+  while (v.size() > 1) {
+    for (size_t i = 0; i < v.size() / 2; ++i) v[i] = combine(op, v[2 * i], v[2 * i + 1]);
+    v.resize(v.size() / 2);
+  }
+  return shuffle_tree(op, v[0], lanes);
+}
+
+Val Legalizer::shared_tree(ReduceOp op, Val x, uint32_t width) {
+  Shared slots = scratch(x.type(), k_.threads);
+  const Val t = b_.tid();
+  guard_scratch();
+  slots.store(t, x);
+  b_.barrier();
+  for (uint32_t step = 1; step < width; step *= 2) {
+    b_.when((t & (2 * step - 1)) == 0,
+            [&] { slots.store(t, combine(op, slots.load(t), slots.load(t + step))); });
+    b_.barrier();
+  }
+  return slots.load(width == k_.threads ? b_.constant(Kind::kU32, 0) : t & ~(width - 1));
+}
+
+Val Legalizer::reduce(const Inst& inst) {
+  const uint32_t width = reduce_width(inst);
+  const ReduceOp op = reduce_op(inst);
+  if (subgroup_ == 0) return shared_tree(op, arg(inst, 0), width);
+  if (width <= subgroup_) return shuffle_tree(op, arg(inst, 0), width);
+  return across_subgroups(op, arg(inst, 0), width);
+}
+
+Val Legalizer::dot4_by_bytes(Val a, Val b, Val acc) {
+  for (uint32_t i = 0; i < 4; ++i) acc = acc + signed_byte(a, i) * signed_byte(b, i);
+  return acc;
+}
+
+Val Legalizer::copy_value(const Inst& inst) {
+  if (inst.op == Op::kGroupReduce) return reduce(inst);
+  if (inst.op == Op::kDot4 && !caps_.dot4) {
+    return dot4_by_bytes(arg(inst, 0), arg(inst, 1), arg(inst, 2));
+  }
+  switch (arg_count(inst)) {
+    case 0:
+      return b_.emit(inst.op, inst.type, {}, inst.imm);
+    case 1:
+      return b_.emit(inst.op, inst.type, {arg(inst, 0)}, inst.imm);
+    case 2:
+      return b_.emit(inst.op, inst.type, {arg(inst, 0), arg(inst, 1)}, inst.imm);
+    case 3:
+      return b_.emit(inst.op, inst.type, {arg(inst, 0), arg(inst, 1), arg(inst, 2)}, inst.imm);
+    default:
+      break;
+  }
+  return b_.emit(inst.op, inst.type, {arg(inst, 0), arg(inst, 1), arg(inst, 2), arg(inst, 3)},
+                 inst.imm);
+}
+
+void Legalizer::copy(ValueId at) {
+  const Inst& inst = k_.insts[at];
+  switch (inst.op) {
+    case Op::kFor:
+      ++depth_;
+      values_[at] =
+          b_.open_for(arg(inst, 0), arg(inst, 1), arg(inst, 2), static_cast<uint32_t>(inst.imm));
+      return;
+    case Op::kIf:
+      ++depth_;
+      return b_.open_if(arg(inst, 0));
+    case Op::kElse:
+      return b_.open_else();
+    case Op::kEndFor:
+      --depth_;
+      return b_.close_for();
+    case Op::kEndIf:
+      --depth_;
+      return b_.close_if();
+    default:
+      values_[at] = copy_value(inst);
+  }
+}
+
+Result<Kernel> Legalizer::run() {
+  for (const Buffer& buffer : k_.buffers) b_.buffer(buffer.name, buffer.access);
+  for (const Param& p : k_.params) b_.param(p.name, p.kind);
+  for (const SharedArray& s : k_.shared) b_.shared(s.name, s.element, s.count);
+  values_.resize(k_.insts.size());
+  for (ValueId at = 0; at < k_.insts.size(); ++at) copy(at);
+  Kernel out = BP_TRY(b_.finish());
+  BP_TRY(verify_for(out, caps_));
+  return out;
+}
+
+}  // namespace
+
+Result<Kernel> legalize(const Kernel& kernel, const Caps& caps) {
+  BP_TRY(verify(kernel));
+  if (kernel.subgroup_size != 0) {
+    return error(Code::kInvalidArgument, "kernel '{}' is legalized already", kernel.name);
+  }
+  return Legalizer(kernel, caps).run().with_context("legalizing for '{}'", caps.name);
+}
+
+}  // namespace bp::kernels

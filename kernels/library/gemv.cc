@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+// GEMV over quantized and float weights.
+#include "kernels/library/gemv.h"
+
+#include <algorithm>
+
+#include "kernels/library/weights.h"
+
+namespace bp::kernels {
+namespace {
+
+constexpr uint32_t kMaxRows = 1u << 24;
+constexpr uint32_t kMaxColumns = 1u << 20;
+
+class GemvBuilder {
+ public:
+  GemvBuilder(const GemvSpec& spec, const GemvSchedule& schedule, const WeightReader& reader,
+              const GemvSink& sink)
+      : s_(spec),
+        d_(schedule),
+        reader_(reader),
+        sink_(sink),
+        k_(spec.glu ? "gemv_glu_" + spec.format : "gemv_" + spec.format, schedule.threads),
+        chunk_(reader.chunk_elements(spec.columns)),
+        chunks_(spec.columns / chunk_) {}
+
+  Result<Kernel> build();
+
+ private:
+  // One thread's rows of the weight: of a plain matrix R, of a gated pair R of each.
+  struct Row {
+    const std::vector<Buf>* planes;
+    Val first_chunk;
+    std::vector<Var> sums;  // by token
+  };
+  void declare();
+  void place_rows();
+  void chunk(Val index);
+  void chunk_float(Val index, const std::vector<WeightChunk>& weights);
+  void chunk_int8(Val index, const std::vector<WeightChunk>& weights);
+  std::vector<Val> load_x(uint32_t token, Val index,
+                          const std::vector<WeightElement>& elements) const;
+  void finish_rows();
+  Val pick(const std::vector<Val>& values) const;
+  uint32_t halves() const { return s_.glu ? 2 : 1; }
+
+  const GemvSpec& s_;
+  const GemvSchedule& d_;
+  const WeightReader& reader_;
+  const GemvSink& sink_;
+  Builder k_;
+  const uint32_t chunk_, chunks_;
+  std::vector<Buf> planes_, up_planes_;
+  Buf x_, x_scales_, bias_, residual_, y_;
+  Val lane_, row0_;
+  std::vector<Row> rows_;  // [halves, rows_per_thread]
+};
+
+void GemvBuilder::declare() {
+  planes_ = reader_.declare(k_, "w");
+  if (s_.separate_up) up_planes_ = reader_.declare(k_, "up");
+  x_ = k_.in(s_.int8 ? "x_int8" : "x");
+  if (s_.int8) x_scales_ = k_.in("x_scales");
+  if (s_.bias) bias_ = k_.in("bias");
+  if (sink_) return;
+  if (s_.residual && !s_.residual_in_place) residual_ = k_.in("residual");
+  y_ = s_.residual && s_.residual_in_place ? k_.in_out("y") : k_.out("y");
+}
+
+void GemvBuilder::place_rows() {
+  const Val t = k_.tid();
+  lane_ = t % d_.lanes_per_row;
+  row0_ =
+      (k_.group_x() * (d_.threads / d_.lanes_per_row) + t / d_.lanes_per_row) * d_.rows_per_thread;
+  const bool exact = s_.rows % (d_.threads / d_.lanes_per_row * d_.rows_per_thread) == 0;
+  for (uint32_t half = 0; half < halves(); ++half) {
+    const bool second = half == 1;
+    for (uint32_t r = 0; r < d_.rows_per_thread; ++r) {
+      // Past the last row it is read again, and the result dropped.
+      Val row = exact ? row0_ + r : min(row0_ + r, s_.rows - 1);
+      if (second && !s_.separate_up) row = row + s_.rows;
+      Row out{second && s_.separate_up ? &up_planes_ : &planes_, row * chunks_, {}};
+      for (uint32_t token = 0; token < s_.tokens; ++token) out.sums.push_back(k_.var(0.0f));
+      rows_.push_back(std::move(out));
+    }
+  }
+}
+
+// The activations that meet these elements, times the elements' factors.
+std::vector<Val> GemvBuilder::load_x(uint32_t token, Val index,
+                                     const std::vector<WeightElement>& elements) const {
+  const uint32_t lanes = chunk_ % 4 == 0 ? 4 : chunk_;
+  const Val base = index * (chunk_ / lanes) + token * (s_.columns / lanes);
+  std::vector<Val> vectors(chunk_ / lanes);
+  std::vector<Val> out;
+  for (const WeightElement& e : elements) {
+    Val& v = vectors[e.offset / lanes];
+    if (v.is_literal()) {
+      const Val at = base + e.offset / lanes;
+      v = lanes == 4 ? x_.f32x4(at) : lanes == 2 ? x_.f32x2(at) : x_.f32(at);
+    }
+    out.push_back(v[e.offset % lanes] * e.factor);
+  }
+  return out;
+}
+
+void GemvBuilder::chunk_float(Val index, const std::vector<WeightChunk>& weights) {
+  const bool scaled = !weights[0].scale.is_literal();
+  std::vector<Val> sums(rows_.size() * s_.tokens);  // of this chunk, before its scale
+  for (uint32_t part = 0; part < reader_.parts(s_.columns); ++part) {
+    std::vector<std::vector<WeightElement>> unpacked;
+    for (const WeightChunk& w : weights) unpacked.push_back(reader_.unpack(w, part, s_.columns));
+    for (uint32_t token = 0; token < s_.tokens; ++token) {
+      const std::vector<Val> x = load_x(token, index, unpacked[0]);
+      for (size_t r = 0; r < rows_.size(); ++r) {
+        Val& sum = sums[r * s_.tokens + token];
+        for (size_t i = 0; i < x.size(); ++i) {
+          const Val w = unpacked[r][i].value;
+          const bool first = sum.is_literal();
+          if (first && scaled) {
+            sum = w * x[i];
+          } else {
+            sum = fma(w, x[i], first ? rows_[r].sums[token].get() : sum);
+          }
+        }
+      }
+    }
+  }
+  for (size_t r = 0; r < rows_.size(); ++r) {
+    for (uint32_t token = 0; token < s_.tokens; ++token) {
+      const Var& total = rows_[r].sums[token];
+      const Val sum = sums[r * s_.tokens + token];
+      total.set(scaled ? fma(sum, weights[r].scale, total) : sum);
+    }
+  }
+}
+
+void GemvBuilder::chunk_int8(Val index, const std::vector<WeightChunk>& weights) {
+  for (uint32_t token = 0; token < s_.tokens; ++token) {
+    const Val at = index + token * chunks_;
+    std::vector<Val> x;
+    for (uint32_t half = 0; half < 2; ++half) {
+      const Val words = x_.u32x4(at * 2 + half);
+      for (uint32_t i = 0; i < 4; ++i) x.push_back(words[i]);
+    }
+    const Val pair = x_scales_.u32x2(at);
+    const Val scale = as_f32(pair[0]), x_sum = as_i32(pair[1]);
+    for (size_t r = 0; r < rows_.size(); ++r) {
+      const Val sum = reader_.dot_int8(weights[r], x, x_sum);
+      const Var& total = rows_[r].sums[token];
+      total.set(fma(to_f32(sum), weights[r].scale * scale, total));
+    }
+  }
+}
+
+void GemvBuilder::chunk(Val index) {
+  std::vector<WeightChunk> weights;
+  for (const Row& row : rows_) {
+    weights.push_back(reader_.load(*row.planes, row.first_chunk + index, s_.columns));
+  }
+  if (s_.int8) return chunk_int8(index, weights);
+  chunk_float(index, weights);
+}
+
+// Lane r takes the value of row r, so that the ends of several rows run side by side.
+Val GemvBuilder::pick(const std::vector<Val>& values) const {
+  Val out = values[0];
+  for (uint32_t r = 1; r < values.size(); ++r) out = select(lane_ == r, values[r], out);
+  return out;
+}
+
+void GemvBuilder::finish_rows() {
+  const uint32_t held = d_.rows_per_thread;
+  std::vector<std::vector<Val>> sums(halves() * s_.tokens);  // [half × token][row of the thread]
+  for (uint32_t half = 0; half < halves(); ++half) {
+    for (uint32_t token = 0; token < s_.tokens; ++token) {
+      for (uint32_t r = 0; r < held; ++r) {
+        sums[half * s_.tokens + token].push_back(
+            k_.sum(rows_[half * held + r].sums[token], d_.lanes_per_row));
+      }
+    }
+  }
+  const Val row = row0_ + lane_;
+  const bool exact = s_.rows % (d_.threads / d_.lanes_per_row * held) == 0;
+  const Val mine = exact ? lane_ < held : (lane_ < held) & (row < s_.rows);
+  k_.when(mine, [&] {
+    for (uint32_t token = 0; token < s_.tokens; ++token) {
+      Val y = pick(sums[token]);
+      if (s_.bias) y = y + bias_.f32(row);
+      y = activate(s_.activation, y);
+      if (s_.glu) {
+        Val up = pick(sums[s_.tokens + token]);
+        if (s_.bias) up = up + bias_.f32(row + s_.rows);
+        y = y * up;
+      }
+      y = soft_cap(y, s_.softcap);
+      if (sink_) {
+        sink_(k_, k_.constant(Kind::kU32, token), row, y);
+        continue;
+      }
+      const Val at = row + token * s_.rows;
+      if (s_.residual) y = y + (s_.residual_in_place ? y_ : residual_).f32(at);
+      y_.store(at, y);
+    }
+  });
+}
+
+Result<Kernel> GemvBuilder::build() {
+  declare();
+  place_rows();
+  const uint32_t lanes = d_.lanes_per_row, full = chunks_ / lanes;
+  k_.loop(
+      0, full, 1, [&](Val i) { chunk(i * lanes + lane_); }, d_.unroll);
+  if (chunks_ % lanes != 0) {
+    k_.when(lane_ < chunks_ % lanes, [&] { chunk(lane_ + full * lanes); });
+  }
+  finish_rows();
+  return k_.finish();
+}
+
+Status check(const GemvSpec& s, const GemvSchedule& d, const WeightReader* reader) {
+  const auto refuse = [&](const char* why) {
+    return error(Code::kInvalidArgument, "gemv {} [{}, {}] x {}: {}", s.format, s.rows, s.columns,
+                 s.tokens, why);
+  };
+  if (reader == nullptr) return refuse("no kernel reads this format");
+  if (s.rows == 0 || s.rows > kMaxRows || s.columns == 0 || s.columns > kMaxColumns) {
+    return refuse("no such shape");
+  }
+  if (s.tokens == 0 || s.tokens > kMaxGemvTokens) return refuse("1 to 8 tokens");
+  if (reader->chunk_elements(s.columns) == 0) return refuse("the format cannot have such rows");
+  if (s.int8 && !reader->has_int8()) return refuse("the format has no int8 form");
+  if (s.separate_up && !s.glu) return refuse("'up' without 'glu'");
+  if (s.glu && s.activation == Activation::kNone) return refuse("'glu' needs an activation");
+  if (!is_power_of_two(d.threads) || d.threads > kMaxThreads || !is_power_of_two(d.lanes_per_row) ||
+      d.lanes_per_row > d.threads) {
+    return refuse("the schedule's threads and lanes must be powers of two");
+  }
+  if (d.rows_per_thread == 0 || d.rows_per_thread > 8 || d.rows_per_thread > d.lanes_per_row) {
+    return refuse("1 to 8 rows a thread, and no more than lanes");
+  }
+  if (d.unroll > kMaxUnroll) return refuse("unrolled too far");
+  // Element offsets are 32-bit.
+  const uint64_t elements = uint64_t{s.rows} * s.columns * (s.glu ? 2 : 1);
+  const uint64_t chunks = elements / reader->chunk_elements(s.columns);
+  if (chunks > (uint64_t{1} << 31)) return refuse("more chunks than a 32-bit index has");
+  return {};
+}
+
+}  // namespace
+
+GemvSchedule default_schedule(const GemvSpec& spec, const Caps& caps) {
+  const WeightReader* reader = find_weight_reader(spec.format);
+  const uint32_t chunk = reader != nullptr ? reader->chunk_elements(spec.columns) : 0;
+  GemvSchedule d;
+  d.lanes_per_row = caps.subgroup_size != 0 ? std::min<uint32_t>(caps.subgroup_size, 32) : 16;
+  // Rows too short for the lanes are shared by fewer.
+  while (d.lanes_per_row > 4 && chunk != 0 && spec.columns / chunk < d.lanes_per_row)
+    d.lanes_per_row /= 2;
+  d.rows_per_thread = spec.glu || spec.tokens > 4 ? 1 : 2;
+  d.threads = std::max<uint32_t>(std::min<uint32_t>(128, caps.max_threads), caps.subgroup_size);
+  d.unroll = spec.tokens == 1 ? 2 : 1;
+  return d;
+}
+
+uint32_t gemv_groups(const GemvSpec& spec, const GemvSchedule& schedule) {
+  const uint32_t rows = schedule.threads / schedule.lanes_per_row * schedule.rows_per_thread;
+  return rows == 0 ? 0 : (spec.rows + rows - 1) / rows;
+}
+
+Result<Kernel> build_gemv(const GemvSpec& spec, const GemvSchedule& schedule) {
+  return build_gemv(spec, schedule, nullptr);
+}
+
+Result<Kernel> build_gemv(const GemvSpec& spec, const GemvSchedule& schedule,
+                          const GemvSink& sink) {
+  const WeightReader* reader = find_weight_reader(spec.format);
+  BP_TRY(check(spec, schedule, reader));
+  return GemvBuilder(spec, schedule, *reader, sink).build();
+}
+
+}  // namespace bp::kernels

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Matrix times a few vectors (op linear and linear_glu for 1 to 8 tokens): what decoding spends its
+// time in. Bound by reading the weights once, so each thread reads 16 bytes at a time, several
+// rows at once, and uses every chunk for all columns of x.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kernels/builder/builder.h"
+#include "kernels/ir/caps.h"
+#include "kernels/ir/ir.h"
+#include "kernels/library/activation.h"
+
+namespace bp::kernels {
+
+inline constexpr uint32_t kMaxGemvTokens = 8;
+
+struct GemvSpec {
+  std::string format = "q4_g32";  // of the weight
+  bool int8 = false;              // int8 dot products with quantized x (see norm.h), else f32
+  uint32_t rows = 0;              // N; with `glu` F, the rows of one half
+  uint32_t columns = 0;           // K
+  uint32_t tokens = 1;            // T
+  bool glu = false;               // y = activation(gate) × up, two rows of weights a row of y
+  bool separate_up = false;  // with `glu`: up is a tensor of its own, not rows F… of the same
+  bool bias = false;         // added before the activation
+  bool residual = false;     // added last
+  bool residual_in_place = false;  // y is also the residual
+  Activation activation = Activation::kNone;
+  float softcap = 0.0f;
+};
+
+// rows_per_thread rows are read at once by lanes_per_row consecutive threads.
+struct GemvSchedule {
+  uint32_t threads = 128;
+  uint32_t lanes_per_row = 32;
+  uint32_t rows_per_thread = 2;
+  uint32_t unroll = 2;
+};
+GemvSchedule default_schedule(const GemvSpec& spec, const Caps& caps);
+
+// Workgroups in x (y is 1).
+uint32_t gemv_groups(const GemvSpec& spec, const GemvSchedule& schedule);
+
+// What becomes of a result. Called once a token, inside control where `row` is a row of y; the
+// value is the finished f32 of that row.
+using GemvSink = std::function<void(Builder&, Val token, Val row, Val value)>;
+
+// Buffers in order: the weight's planes; the planes of up (separate_up); x [T, K] f32, or x_int8
+// and x_scales; bias (glu: [2F]); residual [T, N]; y [T, N] f32 (in place: read and written).
+// No params. INVALID_ARGUMENT for what the format or the schedule cannot do.
+Result<Kernel> build_gemv(const GemvSpec& spec, const GemvSchedule& schedule);
+
+// The same with another end: `sink` takes the place of residual and store, and may declare further
+// buffers with the builder when it is first called.
+Result<Kernel> build_gemv(const GemvSpec& spec, const GemvSchedule& schedule, const GemvSink& sink);
+
+}  // namespace bp::kernels

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// GEMV: format × arithmetic × profile × shape against the reference, plain and legalized.
+#include "kernels/library/gemv.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/legalize.h"
+#include "kernels/library/weights.h"
+#include "kernels/testing/cases.h"
+
+namespace bp::kernels {
+namespace {
+
+void expect_right(const GemvSpec& spec, const GemvSchedule& schedule, const Caps& caps,
+                  uint64_t seed) {
+  const auto made = testing::gemv_case(spec, schedule, seed);
+  ASSERT_TRUE(made.ok()) << made.status().to_string();
+  const auto legal = legalize(made->kernel, caps);
+  ASSERT_TRUE(legal.ok()) << legal.status().to_string();
+  EXPECT_EQ(testing::run_interpreted(*made, made->kernel, seed), "");
+  EXPECT_EQ(testing::run_interpreted(*made, *legal, seed), "");
+}
+
+class Gemv : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {
+ protected:
+  const Caps& caps() const { return *find_profile(std::get<0>(GetParam())); }
+  std::string format() const { return std::get<1>(GetParam()); }
+  std::vector<uint32_t> columns() const {
+    if (format() == "f32") return {1, 3, 6, 100, 288};
+    if (format() == "f16" || format() == "bf16") return {2, 6, 44, 100, 288};
+    return {32, 96, 352, 1184};
+  }
+};
+
+TEST_P(Gemv, matches_reference_at_awkward_shapes) {
+  uint64_t seed = 100;
+  for (uint32_t columns : columns()) {
+    for (uint32_t rows : {1u, 7u, 33u}) {
+      for (uint32_t tokens : {1u, 3u}) {
+        for (bool int8 : {false, true}) {
+          const GemvSpec spec{.format = format(),
+                              .int8 = int8,
+                              .rows = rows,
+                              .columns = columns,
+                              .tokens = tokens,
+                              .bias = rows == 7,
+                              .residual = tokens == 3};
+          if (int8 && !find_weight_reader(format())->has_int8()) continue;
+          expect_right(spec, default_schedule(spec, caps()), caps(), ++seed);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Gemv, every_number_of_tokens_and_schedule) {
+  const uint32_t columns = 96;
+  uint64_t seed = 300;
+  for (uint32_t tokens = 1; tokens <= kMaxGemvTokens; ++tokens) {
+    const GemvSpec spec{.format = format(),
+                        .rows = 19,
+                        .columns = columns,
+                        .tokens = tokens,
+                        .residual = true,
+                        .residual_in_place = tokens % 2 == 0};
+    const uint32_t lanes = 4u << tokens % 4;
+    expect_right(spec, {64, lanes, std::min(1 + tokens % 4, 4u), tokens % 3}, caps(), ++seed);
+  }
+}
+
+TEST_P(Gemv, gated_pairs_and_soft_caps) {
+  uint64_t seed = 500;
+  for (Activation activation : {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh}) {
+    for (bool separate : {false, true}) {
+      const GemvSpec spec{.format = format(),
+                          .rows = 21,
+                          .columns = 64,
+                          .tokens = 2,
+                          .glu = true,
+                          .separate_up = separate,
+                          .bias = separate,
+                          .activation = activation,
+                          .softcap = separate ? 0.0f : 3.0f};
+      expect_right(spec, default_schedule(spec, caps()), caps(), ++seed);
+    }
+  }
+}
+
+TEST(GemvSpecs, impossible_ones_are_refused) {
+  const GemvSchedule d;
+  EXPECT_FALSE(build_gemv({.format = "q9", .rows = 8, .columns = 64}, d).ok());
+  EXPECT_FALSE(build_gemv({.format = "q4_g32", .rows = 8, .columns = 48}, d).ok());
+  EXPECT_FALSE(build_gemv({.format = "f16", .rows = 8, .columns = 33}, d).ok());
+  EXPECT_FALSE(build_gemv({.format = "f16", .int8 = true, .rows = 8, .columns = 32}, d).ok());
+  EXPECT_FALSE(build_gemv({.rows = 8, .columns = 64, .tokens = 9}, d).ok());
+  EXPECT_FALSE(build_gemv({.rows = 0, .columns = 64}, d).ok());
+  EXPECT_FALSE(build_gemv({.rows = ~0u, .columns = 64}, d).ok());
+  EXPECT_FALSE(build_gemv({.rows = 8, .columns = 64}, {128, 48, 2, 1}).ok());
+  EXPECT_FALSE(build_gemv({.rows = 8, .columns = 64}, {128, 2, 4, 1}).ok());
+  EXPECT_FALSE(build_gemv({.rows = 8, .columns = 64, .glu = true}, d).ok());
+}
+
+TEST(GemvTraffic, weights_are_read_once) {
+  // 64 × 1024 nibbles are 8192 words and 1024 words of scales; x is read once per pair of rows.
+  const GemvSpec spec{.int8 = true, .rows = 64, .columns = 1024};
+  auto made = testing::gemv_case(spec, {128, 32, 2, 1}, 9);
+  ASSERT_TRUE(made.ok());
+  std::vector<Binding> bindings;
+  for (auto& words : made->buffers) bindings.push_back({words});
+  RunOptions options;
+  options.grid_x = made->grid_x;
+  const auto counters = interpret(made->kernel, bindings, made->params, options);
+  ASSERT_TRUE(counters.ok()) << counters.status().to_string();
+  const uint64_t blocks = 64 * 32;
+  EXPECT_EQ(counters->loaded_words, blocks * (4 + 1) + blocks / 2 * (8 + 2));
+  EXPECT_EQ(counters->dot4, blocks * 8);
+  EXPECT_EQ(counters->stored_words, 64u);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Formats, Gemv,
+    ::testing::Combine(::testing::ValuesIn(testing::profile_names()),
+                       ::testing::Values("f32", "f16", "bf16", "q8_g32", "q4_g32")),
+    [](const auto& at) { return std::get<0>(at.param) + "_" + std::get<1>(at.param); });
+
+}  // namespace
+}  // namespace bp::kernels

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// RMS norm and activation quantization.
+#include "kernels/library/norm.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/builder/builder.h"
+
+namespace bp::kernels {
+namespace {
+
+constexpr uint32_t kMaxHeldVectors =
+    16;  // of a row in a thread's registers; longer rows read twice
+constexpr uint32_t kMaxWidth = 1u << 20;
+
+class NormBuilder {
+ public:
+  NormBuilder(const NormSpec& spec, uint32_t threads)
+      : s_(spec), threads_(threads), k_(spec.normalize ? "rms_norm" : "quantize", threads) {
+    lanes_ = s_.width % 4 == 0 ? 4 : s_.width % 2 == 0 ? 2 : 1;
+    vectors_ = s_.width / lanes_;
+    rounds_ = (vectors_ + threads - 1) / threads;
+  }
+
+  Result<Kernel> build() {
+    x_ = k_.in("x");
+    if (s_.normalize) gain_ = k_.in("gain");
+    if (s_.residual) residual_ = k_.in("residual");
+    if (s_.write_f32) y_ = k_.out("y");
+    if (s_.write_int8) {
+      quants_ = k_.out("y_int8");
+      scales_ = k_.out("y_scales");
+    }
+    t_ = k_.tid();
+    row_ = k_.group_x() * vectors_;
+    const bool held = rounds_ <= kMaxHeldVectors;
+    if (s_.normalize) measure(held);
+    if (held) {
+      for (uint32_t i = 0; i < rounds_; ++i) finish_vector(t_ + i * threads_, i);
+    } else {
+      k_.loop(0, rounds_, 1, [&](Val i) { finish_vector(t_ + i * threads_, kMaxHeldVectors); });
+    }
+    return k_.finish();
+  }
+
+ private:
+  bool exact() const { return vectors_ % threads_ == 0; }
+  // Past the end of the row the last vector is read instead, and not used.
+  Val place(Val c) const { return exact() ? c : min(c, vectors_ - 1); }
+  Val load(Buf b, Val c) const {
+    return lanes_ == 4 ? b.f32x4(c) : lanes_ == 2 ? b.f32x2(c) : b.f32(c);
+  }
+
+  Val squares(Val c, Val v, Val sum) const {
+    const Val with = dot(v, v, sum);
+    return exact() ? with : select(c < vectors_, with, sum);
+  }
+
+  void measure(bool held) {
+    const Val eps = k_.param_f32("eps");
+    Val total;
+    if (held) {
+      total = k_.constant(Kind::kF32, 0);
+      for (uint32_t i = 0; i < rounds_; ++i) {
+        const Val c = t_ + i * threads_;
+        held_.push_back(load(x_, row_ + place(c)));
+        total = squares(c, held_.back(), total);
+      }
+    } else {
+      const Var sum = k_.var(0.0f);
+      k_.loop(0, rounds_, 1, [&](Val i) {
+        const Val c = t_ + i * threads_;
+        sum.set(squares(c, load(x_, row_ + place(c)), sum));
+      });
+      total = sum;
+    }
+    scale_ = rsqrt(fma(k_.sum(total, threads_), 1.0f / static_cast<float>(s_.width), eps));
+  }
+
+  void finish_vector(Val c, uint32_t held) {
+    Val v = held < held_.size() ? held_[held] : load(x_, row_ + place(c));
+    if (s_.normalize) v = v * scale_ * load(gain_, place(c));
+    if (s_.residual) v = v + load(residual_, row_ + place(c));
+    if (s_.write_f32) guarded(c, [&] { y_.store(row_ + c, v); });
+    if (s_.write_int8) quantize(c, v);
+  }
+
+  template <typename F>
+  void guarded(Val c, F body) {
+    if (exact()) return body();
+    k_.when(c < vectors_, body);
+  }
+
+  // Eight consecutive threads hold a block of 32; all of them are inside the row or none is.
+  void quantize(Val c, Val v) {
+    constexpr uint32_t kRun = kActivationBlock / 4;
+    Val largest = max(max(abs(v[0]), abs(v[1])), max(abs(v[2]), abs(v[3])));
+    largest = k_.max_of(largest, kRun);
+    // The bound keeps the quotient finite for a block of zeros.
+    const Val inverse = rcp(max(largest, 1e-30f)) * 127.0f;
+    std::vector<Val> q;
+    for (uint32_t i = 0; i < 4; ++i)
+      q.push_back(to_i32(rint(min(max(v[i] * inverse, -127.0f), 127.0f))));
+    const Val sum = k_.sum((q[0] + q[1]) + (q[2] + q[3]), kRun);
+    guarded(c, [&] {
+      quants_.store(row_ + c, pack_i8x4(q[0], q[1], q[2], q[3]));
+      k_.when((c % kRun) == 0, [&] {
+        scales_.store((row_ + c) / kRun,
+                      make_vec({as_u32(largest * (1.0f / 127.0f)), as_u32(sum)}));
+      });
+    });
+  }
+
+  const NormSpec s_;
+  const uint32_t threads_;
+  Builder k_;
+  uint32_t lanes_, vectors_, rounds_;
+  Buf x_, gain_, residual_, y_, quants_, scales_;
+  Val t_, row_, scale_;
+  std::vector<Val> held_;
+};
+
+}  // namespace
+
+NormSchedule default_schedule(const NormSpec& spec, const Caps& caps) {
+  const uint32_t vectors = (spec.width + 3) / 4;
+  uint32_t threads = 32;
+  while (threads < std::min<uint32_t>(caps.max_threads, 512) && threads * 4 < vectors) threads *= 2;
+  while (threads < caps.subgroup_size) threads *= 2;
+  return {threads};
+}
+
+Result<Kernel> build_norm(const NormSpec& spec, const NormSchedule& schedule) {
+  const auto refuse = [&](const char* why) {
+    return error(Code::kInvalidArgument, "norm over rows of {} with {} threads: {}", spec.width,
+                 schedule.threads, why);
+  };
+  if (spec.width == 0 || spec.width > kMaxWidth) return refuse("no such width");
+  if (!is_power_of_two(schedule.threads) || schedule.threads > kMaxThreads) {
+    return refuse("threads must be a power of two");
+  }
+  if (!spec.write_f32 && !spec.write_int8) return refuse("nothing to write");
+  if (spec.write_int8 && (spec.width % kActivationBlock != 0 || schedule.threads < 8)) {
+    return refuse("int8 needs blocks of 32 and 8 threads");
+  }
+  return NormBuilder(spec, schedule.threads).build();
+}
+
+}  // namespace bp::kernels

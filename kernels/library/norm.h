@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// RMS normalisation (op rms_norm), with optional residual and optional int8 output, and the
+// quantizer of activations alone. One workgroup a row; any row length.
+//
+// Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/ir/caps.h"
+#include "kernels/ir/ir.h"
+
+namespace bp::kernels {
+
+// Quantized activations, as int8 GEMV reads them: per block of 32 along a row, 32 int8 in 8 words,
+// and a pair of words: scale (f32, amax / 127) and the sum of the 32 int8 (i32).
+inline constexpr uint32_t kActivationBlock = 32;
+
+struct NormSpec {
+  uint32_t width = 0;       // n, elements of a row
+  bool normalize = true;    // false: the values pass unchanged, for quantizing alone
+  bool residual = false;    // y = norm(x) × gain + residual
+  bool write_f32 = true;    // y as f32
+  bool write_int8 = false;  // y quantized; n must be a multiple of 32
+};
+
+struct NormSchedule {
+  uint32_t threads = 256;
+};
+NormSchedule default_schedule(const NormSpec& spec, const Caps& caps);
+
+// Launch on grid (rows, 1). Buffers in order: x [rows, n] f32; gain [n] f32 (when normalizing);
+// residual [rows, n] f32 (when asked); y [rows, n] f32; y_int8 [rows, n / 4] words; y_scales
+// [rows, n / 32] pairs (each when written). Param: eps f32 (when normalizing).
+Result<Kernel> build_norm(const NormSpec& spec, const NormSchedule& schedule);
+
+}  // namespace bp::kernels

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// CUDA C for NVRTC: no header is needed. sm_61 and later for Dot4.
+#include <fmt/format.h>
+
+#include "kernels/render/dialects.h"
+
+namespace bp::kernels {
+namespace {
+
+// Conversions are PTX, since the functions for them live in headers that a run-time compiler may
+// not have.
+constexpr std::string_view kPrologue = R"(#ifndef BACKPLANE_PROLOGUE
+__device__ __forceinline__ float2 bp_unpack_f16x2(unsigned int w) {
+  float2 r;
+  asm("{.reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h;}"
+      : "=f"(r.x), "=f"(r.y) : "r"(w));
+  return r;
+}
+__device__ __forceinline__ unsigned int bp_pack_f16x2(float l, float h) {
+  unsigned int r;
+  asm("{.reg .b16 a, b; cvt.rn.f16.f32 a, %1; cvt.rn.f16.f32 b, %2; mov.b32 %0, {a, b};}"
+      : "=r"(r) : "f"(l), "f"(h));
+  return r;
+}
+__device__ __forceinline__ int bp_dot4(unsigned int a, unsigned int b, int c) {
+  return __dp4a((int)a, (int)b, c);
+}
+#endif
+)";
+
+class CudaPrinter final : public Printer {
+ public:
+  using Printer::Printer;
+
+ protected:
+  void begin() override {
+    raw(kPrologue);
+    if (!kernel_.params.empty()) {
+      raw("struct bp_params {\n");
+      for (const Param& p : kernel_.params)
+        raw(fmt::format("  {} {};\n", type_name({p.kind, 1}), p.name));
+      raw("};\n");
+    }
+    std::string list;
+    for (const Buffer& b : kernel_.buffers) {
+      list += fmt::format("{}{}unsigned int* __restrict__ b_{}", list.empty() ? "" : ", ",
+                          b.access == Access::kRead ? "const " : "", b.name);
+    }
+    if (!kernel_.params.empty()) list += list.empty() ? "const bp_params p" : ", const bp_params p";
+    raw(fmt::format("extern \"C\" __global__ void __launch_bounds__({}) bp_{}({}) {{\n",
+                    kernel_.threads, kernel_.name, list));
+    for (const SharedArray& s : kernel_.shared) {
+      line(fmt::format("__shared__ {} s_{}[{}];", type_name(s.element), s.name, s.count));
+    }
+  }
+
+  std::string type_name(Type type) const override {
+    const char* base = type.kind == Kind::kF32   ? "float"
+                       : type.kind == Kind::kI32 ? "int"
+                       : type.kind == Kind::kU32 ? "uint"
+                                                 : "bool";
+    if (type.lanes > 1) return fmt::format("{}{}", base, type.lanes);
+    return type.kind == Kind::kU32 ? "unsigned int" : base;
+  }
+
+  std::string leaf(Op op) const override {
+    switch (op) {
+      case Op::kGroupX:
+        return "blockIdx.x";
+      case Op::kGroupY:
+        return "blockIdx.y";
+      case Op::kLane:
+        return fmt::format("(threadIdx.x & {}u)", kernel_.subgroup_size - 1);
+      case Op::kSubgroupId:
+        return fmt::format("(threadIdx.x / {}u)", kernel_.subgroup_size);
+      default:
+        return "threadIdx.x";
+    }
+  }
+
+  std::string param(uint32_t i) const override { return "p." + kernel_.params[i].name; }
+
+  std::string element(uint32_t buffer, uint32_t lanes, const std::string& index) const override {
+    const Buffer& b = kernel_.buffers[buffer];
+    if (lanes == 1) return fmt::format("b_{}[{}]", b.name, index);
+    return fmt::format("(({}uint{}*)b_{})[{}]", b.access == Access::kRead ? "const " : "", lanes,
+                       b.name, index);
+  }
+
+  std::string function(Op op, Kind kind) const override {
+    const bool real = kind == Kind::kF32;
+    switch (op) {
+      case Op::kAbs:
+        return real ? "fabsf" : "abs";
+      case Op::kFloor:
+        return "floorf";
+      case Op::kRint:
+        return "rintf";
+      case Op::kExp2:
+        return "exp2f";
+      case Op::kLog2:
+        return "log2f";
+      case Op::kSqrt:
+        return "sqrtf";
+      case Op::kRsqrt:
+        return "rsqrtf";
+      case Op::kMin:
+        return real ? "fminf" : "min";
+      case Op::kMax:
+        return real ? "fmaxf" : "max";
+      case Op::kFma:
+        return "fmaf";
+      case Op::kUnpackF16x2:
+        return "bp_unpack_f16x2";
+      case Op::kPackF16x2:
+        return "bp_pack_f16x2";
+      default:
+        return "bp_dot4";
+    }
+  }
+
+  std::string cast(Type to, const std::string& x) const override {
+    return fmt::format("(({}){})", type_name(to), x);
+  }
+
+  std::string bitcast(Kind from, Kind to, const std::string& x) const override {
+    if (to == Kind::kF32)
+      return fmt::format("__{}_as_float({})", from == Kind::kI32 ? "int" : "uint", x);
+    if (from == Kind::kF32)
+      return fmt::format("__float_as_{}({})", to == Kind::kI32 ? "int" : "uint", x);
+    return cast({to, 1}, x);
+  }
+
+  std::string make_vec(Type type, const std::string& list) const override {
+    return fmt::format("make_{}({})", type_name(type), list);
+  }
+
+  std::string shuffle(Kind, const std::string& x, uint64_t mask) const override {
+    return fmt::format("__shfl_xor_sync(0xffffffffu, {}, {})", x, mask);
+  }
+
+  std::string atomic_add(uint32_t buffer, const std::string& index,
+                         const std::string& x) const override {
+    return fmt::format("atomicAdd(&b_{}[{}], {})", kernel_.buffers[buffer].name, index, x);
+  }
+
+  std::string barrier(bool) const override { return "__syncthreads();"; }
+  std::string unroll(uint64_t factor) const override {
+    return fmt::format("#pragma unroll {}", factor);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Printer> cuda_printer(const Kernel& kernel, const Caps& caps) {
+  return std::make_unique<CudaPrinter>(kernel, caps);
+}
+
+}  // namespace bp::kernels

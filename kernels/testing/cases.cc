@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inputs and references. The references are written from docs/ops.md, in double, with none of the
+// kernel library's code.
+#include "kernels/testing/cases.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <memory>
+
+#include "backplane/float16.h"
+
+namespace bp::kernels::testing {
+namespace {
+
+// Bytes to little-endian words, padded with zeros.
+Words pack(const std::vector<uint8_t>& bytes) {
+  Words out((bytes.size() + 3) / 4, 0);
+  for (size_t i = 0; i < bytes.size(); ++i) out[i / 4] |= uint32_t{bytes[i]} << (8 * (i % 4));
+  return out;
+}
+
+void append_half(std::vector<uint8_t>* bytes, uint16_t half) {
+  bytes->push_back(static_cast<uint8_t>(half));
+  bytes->push_back(static_cast<uint8_t>(half >> 8));
+}
+
+double reference_activation(Activation activation, double x) {
+  switch (activation) {
+    case Activation::kSilu:
+      return x / (1.0 + std::exp(-x));
+    case Activation::kGelu:
+      return 0.5 * x * (1.0 + std::erf(x / std::sqrt(2.0)));
+    case Activation::kGeluTanh:
+      return 0.5 * x *
+             (1.0 + std::tanh(std::sqrt(2.0 / 3.14159265358979) * (x + 0.044715 * x * x * x)));
+    case Activation::kNone:
+      break;
+  }
+  return x;
+}
+
+struct Quantized {
+  std::vector<int> q;        // as x
+  std::vector<float> scale;  // by block
+};
+
+Quantized quantize(const std::vector<float>& x) {
+  Quantized out;
+  for (size_t b = 0; b < x.size(); b += kActivationBlock) {
+    float largest = 0;
+    for (size_t i = 0; i < kActivationBlock; ++i) largest = std::max(largest, std::fabs(x[b + i]));
+    out.scale.push_back(largest / 127.0f);
+    for (size_t i = 0; i < kActivationBlock; ++i) {
+      out.q.push_back(largest > 0 ? static_cast<int>(std::nearbyint(x[b + i] / largest * 127.0f))
+                                  : 0);
+    }
+  }
+  return out;
+}
+
+void append_quantized(const Quantized& x, std::vector<Words>* buffers) {
+  std::vector<uint8_t> bytes;
+  Words pairs;
+  for (size_t b = 0; b < x.scale.size(); ++b) {
+    int sum = 0;
+    for (size_t i = 0; i < kActivationBlock; ++i) {
+      const int q = x.q[b * kActivationBlock + i];
+      bytes.push_back(static_cast<uint8_t>(q));
+      sum += q;
+    }
+    pairs.push_back(std::bit_cast<uint32_t>(x.scale[b]));
+    pairs.push_back(static_cast<uint32_t>(sum));
+  }
+  buffers->push_back(pack(bytes));
+  buffers->push_back(pairs);
+}
+
+// The kernel may round a quantum differently where the quotient is next to a half.
+std::string check_quantized(const Words& quants, const Words& pairs,
+                            const std::vector<double>& want) {
+  for (size_t b = 0; b < want.size() / kActivationBlock; ++b) {
+    const double scale = std::bit_cast<float>(pairs[2 * b]);
+    double largest = 0;
+    int sum = 0;
+    for (size_t i = 0; i < kActivationBlock; ++i) {
+      const size_t at = b * kActivationBlock + i;
+      const int q = static_cast<int8_t>(quants[at / 4] >> (8 * (at % 4)));
+      sum += q;
+      largest = std::max(largest, std::fabs(want[at]));
+      if (std::fabs(q * scale - want[at]) > 0.501 * scale + 1e-6) {
+        return fmt::format("int8 {}: {} x {} for {}", at, q, scale, want[at]);
+      }
+    }
+    if (std::fabs(scale - largest / 127) > 1e-5 * largest) return fmt::format("scale {}", b);
+    if (sum != static_cast<int>(pairs[2 * b + 1])) return fmt::format("sum of block {}", b);
+  }
+  return "";
+}
+
+}  // namespace
+
+uint64_t Random::next() {
+  uint64_t z = state_ += 0x9e3779b97f4a7c15u;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+  return z ^ z >> 31;
+}
+
+float Random::uniform(float lo, float hi) {
+  return lo + (hi - lo) * static_cast<float>(next() >> 40) * 0x1p-24f;
+}
+
+std::vector<float> Random::uniform(size_t n, float lo, float hi) {
+  std::vector<float> out(n);
+  for (float& v : out) v = uniform(lo, hi);
+  return out;
+}
+
+Words words_of(const std::vector<float>& values) {
+  Words out;
+  for (float v : values) out.push_back(std::bit_cast<uint32_t>(v));
+  return out;
+}
+
+std::vector<float> floats_of(const Words& words) {
+  std::vector<float> out;
+  for (uint32_t w : words) out.push_back(std::bit_cast<float>(w));
+  return out;
+}
+
+Words poison(size_t n) {
+  return Words(n, 0x7fdeadbeu);
+}
+
+bool close(const std::vector<float>& got, const std::vector<double>& want, double tolerance,
+           std::string* why) {
+  double largest = 0;
+  for (double w : want) largest = std::max(largest, std::fabs(w));
+  if (got.size() != want.size()) return *why = "sizes differ", false;
+  for (size_t i = 0; i < want.size(); ++i) {
+    const double off = std::fabs(double{got[i]} - want[i]);
+    if (!(off <= tolerance * largest + 1e-7)) {
+      *why = fmt::format("element {}: {} instead of {} (largest {})", i, got[i], want[i], largest);
+      return false;
+    }
+  }
+  return true;
+}
+
+Weights random_weights(const std::string& format, uint32_t rows, uint32_t columns, Random* random) {
+  Weights out;
+  const size_t n = size_t{rows} * columns;
+  if (format == "f32") {
+    out.values = random->uniform(n, -1, 1);
+    out.planes = {words_of(out.values)};
+    return out;
+  }
+  std::vector<uint8_t> quants, scales;
+  if (format == "f16" || format == "bf16") {
+    for (float v : random->uniform(n, -1, 1)) {
+      const uint16_t half = format == "f16" ? f32_to_f16(v) : f32_to_bf16(v);
+      append_half(&quants, half);
+      out.values.push_back(format == "f16" ? f16_to_f32(half) : bf16_to_f32(half));
+    }
+    out.planes = {pack(quants)};
+    return out;
+  }
+  for (size_t b = 0; b < n / 32; ++b) {
+    const uint16_t half = f32_to_f16(random->uniform(-0.02f, 0.02f));
+    const float scale = f16_to_f32(half);
+    append_half(&scales, half);
+    std::vector<uint8_t> block(format == "q4_g32" ? 16 : 32);
+    for (uint8_t& byte : block) byte = static_cast<uint8_t>(random->next());
+    for (size_t i = 0; i < 32; ++i) {
+      const int q = format == "q4_g32" ? (i < 16 ? block[i] & 15 : block[i - 16] >> 4) - 8
+                                       : static_cast<int8_t>(block[i]);
+      out.values.push_back(scale * static_cast<float>(q));
+    }
+    quants.insert(quants.end(), block.begin(), block.end());
+  }
+  out.planes = {pack(quants), pack(scales)};
+  return out;
+}
+
+Result<Case> norm_case(const NormSpec& spec, const NormSchedule& schedule, uint32_t rows,
+                       uint64_t seed) {
+  Random random(seed);
+  const size_t n = spec.width, total = rows * n;
+  Case out;
+  out.kernel = BP_TRY(build_norm(spec, schedule));
+  out.name = fmt::format("{}_{}x{}_t{}{}{}{}", out.kernel.name, rows, n, schedule.threads,
+                         spec.residual ? "_residual" : "", spec.write_f32 ? "_f32" : "",
+                         spec.write_int8 ? "_int8" : "");
+  out.grid_x = rows;
+  std::vector<float> x = random.uniform(total, -3, 3);
+  if (total >= 2 * kActivationBlock)
+    std::fill_n(x.begin(), kActivationBlock, 0.0f);  // a block of zeros
+  const std::vector<float> gain = random.uniform(n, -2, 2), residual = random.uniform(total, -1, 1);
+  const float eps = 1e-5f;
+  auto want = std::make_shared<std::vector<double>>(total);
+  for (size_t r = 0; r < rows; ++r) {
+    double squares = 0;
+    for (size_t i = 0; i < n; ++i) squares += double{x[r * n + i]} * x[r * n + i];
+    const double scale = 1 / std::sqrt(squares / static_cast<double>(n) + eps);
+    for (size_t i = 0; i < n; ++i) {
+      double y = x[r * n + i];
+      if (spec.normalize) y *= scale * gain[i];
+      if (spec.residual) y += residual[r * n + i];
+      (*want)[r * n + i] = y;
+    }
+  }
+  out.buffers = {words_of(x)};
+  if (spec.normalize)
+    out.buffers.push_back(words_of(gain)), out.params = {std::bit_cast<uint32_t>(eps)};
+  if (spec.residual) out.buffers.push_back(words_of(residual));
+  const size_t first = out.buffers.size();
+  if (spec.write_f32) out.buffers.push_back(poison(total));
+  if (spec.write_int8) {
+    out.buffers.push_back(poison(total / 4));
+    out.buffers.push_back(poison(total / 16));
+  }
+  out.check = [want, spec, first](const std::vector<Words>& b) -> std::string {
+    std::string why;
+    if (spec.write_f32 && !close(floats_of(b[first]), *want, 2e-6, &why)) return why;
+    if (!spec.write_int8) return "";
+    const size_t quants = first + (spec.write_f32 ? 1 : 0);
+    return check_quantized(b[quants], b[quants + 1], *want);
+  };
+  return out;
+}
+
+Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint64_t seed) {
+  Random random(seed);
+  Case out;
+  out.kernel = BP_TRY(build_gemv(spec, schedule));
+  out.name =
+      fmt::format("{}_{}x{}_x{}_t{}l{}r{}u{}{}{}{}{}", out.kernel.name, spec.rows, spec.columns,
+                  spec.tokens, schedule.threads, schedule.lanes_per_row, schedule.rows_per_thread,
+                  schedule.unroll, spec.int8 ? "_int8" : "", spec.bias ? "_bias" : "",
+                  spec.residual ? "_residual" : "", spec.separate_up ? "_up" : "");
+  out.grid_x = gemv_groups(spec, schedule);
+  const size_t rows = spec.rows, columns = spec.columns, tokens = spec.tokens;
+  const bool merged = spec.glu && !spec.separate_up;
+  const Weights gate =
+      random_weights(spec.format, merged ? 2 * spec.rows : spec.rows, spec.columns, &random);
+  const Weights up = random_weights(spec.format, spec.rows, spec.columns, &random);
+  std::vector<float> x = random.uniform(tokens * columns, -2, 2);
+  const std::vector<float> bias = random.uniform(spec.glu ? 2 * rows : rows, -1, 1),
+                           residual = random.uniform(tokens * rows, -1, 1);
+  out.buffers = gate.planes;
+  if (spec.separate_up) out.buffers.insert(out.buffers.end(), up.planes.begin(), up.planes.end());
+  if (spec.int8) {
+    const Quantized q = quantize(x);
+    append_quantized(q, &out.buffers);
+    for (size_t i = 0; i < x.size(); ++i)
+      x[i] = static_cast<float>(q.q[i]) * q.scale[i / kActivationBlock];
+  } else {
+    out.buffers.push_back(words_of(x));
+  }
+  if (spec.bias) out.buffers.push_back(words_of(bias));
+  const bool in_place = spec.residual && spec.residual_in_place;
+  if (spec.residual && !in_place) out.buffers.push_back(words_of(residual));
+  out.buffers.push_back(in_place ? words_of(residual) : poison(tokens * rows));
+
+  auto want = std::make_shared<std::vector<double>>(tokens * rows);
+  const auto product = [&](const std::vector<float>& w, size_t row, size_t token) {
+    double sum = 0;
+    for (size_t i = 0; i < columns; ++i)
+      sum += double{w[row * columns + i]} * x[token * columns + i];
+    return sum;
+  };
+  for (size_t t = 0; t < tokens; ++t) {
+    for (size_t r = 0; r < rows; ++r) {
+      double y = product(gate.values, r, t) + (spec.bias ? bias[r] : 0.0f);
+      y = reference_activation(spec.activation, y);
+      if (spec.glu) {
+        const double second = merged ? product(gate.values, r + rows, t) : product(up.values, r, t);
+        y *= second + (spec.bias ? bias[r + rows] : 0.0f);
+      }
+      if (spec.softcap > 0) y = spec.softcap * std::tanh(y / spec.softcap);
+      if (spec.residual) y += residual[t * rows + r];
+      (*want)[t * rows + r] = y;
+    }
+  }
+  out.check = [want](const std::vector<Words>& b) -> std::string {
+    std::string why;
+    return close(floats_of(b.back()), *want, 1e-5, &why) ? "" : why;
+  };
+  return out;
+}
+
+std::vector<std::string> profile_names() {
+  std::vector<std::string> names;
+  for (const Caps& caps : profiles()) names.push_back(caps.name);
+  return names;
+}
+
+std::string run_interpreted(const Case& test, const Kernel& kernel, uint64_t seed) {
+  std::vector<Words> buffers = test.buffers;
+  std::vector<std::vector<uint8_t>> written(buffers.size());
+  std::vector<Binding> bindings(buffers.size());
+  for (size_t i = 0; i < buffers.size(); ++i) {
+    written[i].assign(buffers[i].size(), 0);
+    bindings[i].words = buffers[i];
+    bindings[i].initialized = kernel.buffers[i].access != Access::kWrite;
+    bindings[i].written = &written[i];
+  }
+  RunOptions options;
+  options.grid_x = test.grid_x;
+  options.grid_y = test.grid_y;
+  options.seed = seed;
+  const Result<Counters> run = interpret(kernel, bindings, test.params, options);
+  if (!run.ok()) return test.name + ": " + run.status().to_string();
+  for (size_t i = 0; i < buffers.size(); ++i) {
+    if (kernel.buffers[i].access == Access::kRead) continue;
+    const auto hole = std::find(written[i].begin(), written[i].end(), 0);
+    if (hole != written[i].end()) {
+      return fmt::format("{}: word {} of '{}' was not written", test.name,
+                         hole - written[i].begin(), kernel.buffers[i].name);
+    }
+  }
+  const std::string wrong = test.check(buffers);
+  return wrong.empty() ? "" : test.name + ": " + wrong;
+}
+
+std::vector<Case> sample_cases(const Caps& caps) {
+  std::vector<Case> out;
+  const auto add = [&](Result<Case> made) {
+    if (made.ok()) out.push_back(std::move(made).value());
+  };
+  const uint32_t lanes = std::max<uint32_t>(caps.subgroup_size, 8);
+  add(norm_case({.width = 160, .write_int8 = true}, {64}, 3, 11));
+  add(norm_case({.width = 1030, .residual = true}, {256}, 2, 12));
+  add(norm_case({.width = 96, .normalize = false, .write_f32 = false, .write_int8 = true}, {lanes},
+                2, 13));
+  uint64_t seed = 20;
+  for (const char* format : {"f32", "f16", "bf16", "q8_g32", "q4_g32"}) {
+    GemvSpec spec{
+        .format = format, .rows = 13, .columns = 352, .tokens = 2, .bias = true, .residual = true};
+    add(gemv_case(spec, {64, 16, 2, 2}, ++seed));
+    spec = {
+        .format = format, .rows = 9, .columns = 96, .glu = true, .activation = Activation::kSilu};
+    add(gemv_case(spec, default_schedule(spec, caps), ++seed));
+    spec = {.format = format, .int8 = true, .rows = 21, .columns = 1184, .softcap = 5.0f};
+    add(gemv_case(spec, {128, 32, 2, 2}, ++seed));
+  }
+  return out;
+}
+
+}  // namespace bp::kernels::testing
