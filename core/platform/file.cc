@@ -217,7 +217,7 @@ Result<std::unique_ptr<AtomicFile>> AtomicFile::create(const fs::path& target, E
   }
   remove_stale_partials(target);
   fs::path temporary = target;
-  temporary += "." + std::to_string(::getpid()) + ".partial";
+  temporary += fmt::format(".{}.partial", ::getpid());
   const int descriptor =
       ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (descriptor < 0) return system_error(errno, "create", temporary);

@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "core/base/status.h"
+
 namespace bp {
 namespace {
 
@@ -87,7 +89,7 @@ std::string gguf_type_label(uint32_t number) {
   for (const NumberedName& other : kOthers) {
     if (other.number == number) return std::string(other.name);
   }
-  return "number " + std::to_string(number);
+  return fmt::format("number {}", number);
 }
 
 std::string gguf_types_read() {
