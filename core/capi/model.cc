@@ -82,8 +82,8 @@ bp_status bp_model_describe(const bp_model* model, bp_model_info* out, bp_error*
     const bp::Model& m = *model->model;
     const bp::fb::Model& file = m.file().model();
     bp_model_info info{};
-    info.has_tokenizer = m.tokenizer() != nullptr ? 1 : 0;
-    info.has_chat_template = m.has_chat_template() ? 1 : 0;
+    info.has_tokenizer = m.text().tokenizer != nullptr ? 1 : 0;
+    info.has_chat_template = m.text().has_template() ? 1 : 0;
     info.layers = static_cast<uint32_t>(m.hyper_parameters().layers());
     info.vocabulary = m.hyper_parameters().vocabulary();
     info.context_length = m.hyper_parameters().context_length();

@@ -57,7 +57,7 @@ bp_status bp_model_tokenize(const bp_model* model, const char* text, uint64_t le
     bp::text::EncodeOptions options;
     if ((flags & BP_TEXT_NO_BOS) != 0) options.bos = bp::text::Affix::kNever;
     options.parse_special = (flags & BP_TEXT_PARSE_SPECIAL) != 0;
-    const auto* tokenizer = BP_TRY(model->model->require_tokenizer());
+    const auto* tokenizer = BP_TRY(model->model->text().require_tokenizer());
     const std::vector<int32_t> result = BP_TRY(tokenizer->encode(bytes, options));
     return give<int32_t>(result, ids, capacity, count);
   });
@@ -69,7 +69,7 @@ bp_status bp_model_detokenize(const bp_model* model, const int32_t* ids, uint64_
   return guard(error, [&]() -> bp::Status {
     BP_TRY(bp::capi::require(model, "model"));
     if (count != 0) BP_TRY(bp::capi::require(ids, "ids"));
-    const auto* tokenizer = BP_TRY(model->model->require_tokenizer());
+    const auto* tokenizer = BP_TRY(model->model->text().require_tokenizer());
     const std::string result = BP_TRY(tokenizer->decode({ids, count}, keep_special == 0));
     return give<char>(result, text, capacity, length);
   });
@@ -81,7 +81,7 @@ bp_status bp_model_apply_template(const bp_model* model, const bp_chat_request* 
   return guard(error, [&]() -> bp::Status {
     BP_TRY(bp::capi::require(model, "model"));
     const bp::ChatInputs inputs = BP_TRY(bp::capi::chat_inputs_of(request));
-    const bp::RenderedPrompt prompt = BP_TRY(model->model->render_chat(inputs));
+    const bp::RenderedPrompt prompt = BP_TRY(model->model->text().render(inputs));
     return give<char>(prompt.text, text, capacity, length);
   });
 }
@@ -92,7 +92,7 @@ bp_status bp_model_tokenize_chat(const bp_model* model, const bp_chat_request* r
   return guard(error, [&]() -> bp::Status {
     BP_TRY(bp::capi::require(model, "model"));
     const bp::ChatInputs inputs = BP_TRY(bp::capi::chat_inputs_of(request));
-    const std::vector<int32_t> result = BP_TRY(model->model->tokenize_chat(inputs));
+    const std::vector<int32_t> result = BP_TRY(model->model->text().tokenize(inputs));
     return give<int32_t>(result, ids, capacity, count);
   });
 }

@@ -2,7 +2,6 @@
 #include "core/engine/model.h"
 
 #include <algorithm>
-#include <ctime>
 
 #include "core/base/limits.h"
 #include "core/plugin/registry.h"
@@ -13,13 +12,6 @@ namespace {
 
 constexpr uint64_t kOutputRows = 16;  // logits rows of one pass; see Session::evaluate
 constexpr uint64_t kMaxBatch = 8192;
-
-std::optional<int64_t> local_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm local{};
-  if (now == static_cast<std::time_t>(-1) || ::localtime_r(&now, &local) == nullptr) return {};
-  return static_cast<int64_t>(now) + local.tm_gmtoff;
-}
 
 }  // namespace
 
@@ -35,16 +27,12 @@ Status Model::load_text() {
   const fb::Model& model = file_->model();
   if (model.tokenizer() != nullptr) {
     auto spec = BP_TRY(text::decode_tokenizer(*model.tokenizer()).with_context("tokenizer"));
-    tokenizer_ = BP_TRY(text::Tokenizer::create(std::move(spec)).with_context("tokenizer"));
+    text_.tokenizer = BP_TRY(text::Tokenizer::create(std::move(spec)).with_context("tokenizer"));
   }
   if (const auto* templates = model.chat_templates()) {
     for (const fb::ChatTemplate* entry : *templates) {
       if (entry->name() == nullptr || entry->source() == nullptr) continue;
-      const std::string_view name = entry->name()->string_view();
-      auto& slot = name == "tool_use" ? tool_template_ : chat_template_;
-      if (name != "default" && name != "tool_use") continue;
-      slot = BP_TRY(ChatTemplate::parse(entry->source()->string_view())
-                        .with_context("chat template '{}'", name));
+      BP_TRY(text_.add_template(entry->name()->string_view(), entry->source()->string_view()));
     }
   }
   if (const auto* generation = model.generation(); generation && generation->stop_ids()) {
@@ -62,50 +50,6 @@ Status Model::load_text() {
   return {};
 }
 
-Result<const text::Tokenizer*> Model::require_tokenizer() const {
-  if (tokenizer_ == nullptr) {
-    return error(Code::kFailedPrecondition, "the model has no tokenizer; give token ids instead of "
-                 "text, or convert it again from a folder that has tokenizer.json");
-  }
-  return tokenizer_.get();
-}
-
-Result<RenderedPrompt> Model::render_chat(const ChatInputs& given) const {
-  if (!chat_template_ && !tool_template_) {
-    return error(Code::kNotFound, "the model has no chat template; use plain text");
-  }
-  ChatInputs inputs = given;
-  if (!inputs.now_local_seconds) inputs.now_local_seconds = local_now();
-  if (tokenizer_ != nullptr) {
-    const auto add = [&](const char* name, text::TokenId id) {
-      if (!tokenizer_->contains(id)) return;
-      inputs.special_tokens.emplace_back(name,
-                                         tokenizer_->spec().tokens[static_cast<size_t>(id)]);
-    };
-    add("bos_token", tokenizer_->bos_id());
-    if (!tokenizer_->eos_ids().empty()) add("eos_token", tokenizer_->eos_ids().front());
-    add("unk_token", tokenizer_->unk_id());
-    add("pad_token", tokenizer_->pad_id());
-  }
-  const bool use_tools = !inputs.tools.is_null() && tool_template_.has_value();
-  return (use_tools || !chat_template_ ? *tool_template_ : *chat_template_).render(inputs);
-}
-
-Result<std::vector<text::TokenId>> Model::tokenize_chat(const ChatInputs& inputs) const {
-  const text::Tokenizer& tokenizer = *BP_TRY(require_tokenizer());
-  const RenderedPrompt prompt = BP_TRY(render_chat(inputs));
-  std::vector<text::TextSegment> segments;
-  for (const TextSegment& segment : prompt.segments) {
-    segments.push_back({std::string_view(prompt.text)
-                            .substr(segment.offset_bytes, segment.length_bytes),
-                        segment.origin == TextOrigin::kScaffold});
-  }
-  // Templates write the first and last tokens themselves.
-  text::EncodeOptions options;
-  options.bos = options.eos = text::Affix::kNever;
-  return tokenizer.encode_segments(segments, options);
-}
-
 SamplingOptions Model::sampling_defaults() const {
   SamplingOptions options;
   const auto* own = file_->model().generation();
@@ -119,7 +63,7 @@ SamplingOptions Model::sampling_defaults() const {
 }
 
 bool Model::ends_generation(text::TokenId id) const noexcept {
-  if (tokenizer_ != nullptr && tokenizer_->is_eos(id)) return true;
+  if (text_.tokenizer != nullptr && text_.tokenizer->is_eos(id)) return true;
   return std::find(stop_ids_.begin(), stop_ids_.end(), id) != stop_ids_.end();
 }
 

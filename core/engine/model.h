@@ -10,8 +10,7 @@
 
 #include "core/exec/execution.h"
 #include "core/sample/sampler.h"
-#include "core/text/template/chat_template.h"
-#include "core/text/tokenizer/tokenizer.h"
+#include "core/text/chat/chat_text.h"
 #include "model_format/reader.h"
 
 namespace bp {
@@ -36,18 +35,9 @@ class Model {
   const fb::HyperParameters& hyper_parameters() const noexcept {
     return *file_->model().hyper_parameters();
   }
-  // Null when the model came without one.
-  const std::shared_ptr<const text::Tokenizer>& tokenizer() const noexcept { return tokenizer_; }
-  bool has_chat_template() const noexcept { return chat_template_.has_value(); }
+  const ChatText& text() const noexcept { return text_; }
   uint64_t parameter_count() const noexcept { return parameters_; }
 
-  // The tokenizer, or FAILED_PRECONDITION with what to do.
-  Result<const text::Tokenizer*> require_tokenizer() const;
-  // The conversation as the template writes it. Tool-use template when tools are given and there
-  // is one. NOT_FOUND without a template.
-  Result<RenderedPrompt> render_chat(const ChatInputs& inputs) const;
-  // Rendered and tokenized; only scaffold text can become special tokens.
-  Result<std::vector<text::TokenId>> tokenize_chat(const ChatInputs& inputs) const;
   // Sampling options with the model's own suggestions.
   SamplingOptions sampling_defaults() const;
   // Ids that end an answer: the tokenizer's and the generation settings'.
@@ -71,9 +61,7 @@ class Model {
   };
 
   std::shared_ptr<const ModelFile> file_;
-  std::shared_ptr<const text::Tokenizer> tokenizer_;
-  std::optional<ChatTemplate> chat_template_;
-  std::optional<ChatTemplate> tool_template_;
+  ChatText text_;
   std::vector<text::TokenId> stop_ids_;
   uint64_t parameters_ = 0;
 

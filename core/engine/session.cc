@@ -155,7 +155,7 @@ Status Session::feed_tokens(std::span<const text::TokenId> ids) try {
 }
 
 Status Session::feed_text(std::string_view text, bool no_bos, bool parse_special) {
-  const text::Tokenizer& tokenizer = *BP_TRY(model_->require_tokenizer());
+  const text::Tokenizer& tokenizer = *BP_TRY(model_->text().require_tokenizer());
   text::EncodeOptions options;
   options.bos = no_bos || !tokens_.empty() ? text::Affix::kNever : text::Affix::kModelRule;
   options.eos = text::Affix::kNever;  // a prompt is to be continued
@@ -164,7 +164,7 @@ Status Session::feed_text(std::string_view text, bool no_bos, bool parse_special
 }
 
 Result<uint64_t> Session::feed_chat(const ChatInputs& inputs) try {
-  const std::vector<text::TokenId> ids = BP_TRY(model_->tokenize_chat(inputs));
+  const std::vector<text::TokenId> ids = BP_TRY(model_->text().tokenize(inputs));
   if (ids.empty()) return error(Code::kInvalidArgument, "the chat template gives an empty prompt");
   if (ids.size() > capacity_) {
     return error(Code::kInvalidArgument, "the conversation has {} tokens, but the context holds "
@@ -224,10 +224,10 @@ Status Session::begin(const GenerateOptions& options) try {
   }
   Sampler sampler = BP_TRY(Sampler::create(options.sampling, execution_->vocabulary()));
   std::unique_ptr<text::TokenStream> stream;
-  if (model_->tokenizer() != nullptr) {
+  if (model_->text().tokenizer != nullptr) {
     text::StreamOptions stream_options;
     stream_options.continues_text = true;
-    stream = std::make_unique<text::TokenStream>(model_->tokenizer(), stream_options);
+    stream = std::make_unique<text::TokenStream>(model_->text().tokenizer, stream_options);
   }
   generation_ = std::make_unique<Generation>(Generation{
       std::move(sampler), options, StopMatcher(options.stop), std::move(stream), 0});
