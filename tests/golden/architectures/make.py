@@ -296,10 +296,6 @@ def make(name: str, out: pathlib.Path) -> list[dict]:
     parsed = AutoConfig.for_model(**json.loads(json.dumps(config)))
     model = AutoModelForCausalLM.from_config(parsed, attn_implementation="eager").float().eval()
     randomise(model, DTYPES[stored], generator)
-    if config["model_type"].startswith("gemma"):
-        # transformers rounds the embedding's scale to the type of the checkpoint.
-        scale = model.model.embed_tokens.embed_scale
-        model.model.embed_tokens.embed_scale = scale.to(DTYPES[stored]).float()
     state = {k: v for k, v in model.state_dict().items()
              if not (k == "lm_head.weight" and config["tie_word_embeddings"])}
     disk = state if name.endswith("_fused") else split_experts(state, "mixtral" in name)
@@ -312,13 +308,22 @@ def make(name: str, out: pathlib.Path) -> list[dict]:
     cases = []
     for count in TOKENS.get(name, [PROMPT_TOKENS]):
         ids = torch.randint(0, config["vocab_size"], (count,), generator=generator)
-        with torch.no_grad():
-            logits = model(ids[None]).logits[0].float().numpy()
-        file = f"{name}/logits-{count}.bin"
-        (out / file).write_bytes(logits.astype("<f4").tobytes())
-        print(f"{name:20} tokens {count} logits std {logits.std():.2f} max {abs(logits).max():.2f}")
-        cases += [dict(source=source, stored=stored, tokens=ids.tolist(), logits=file,
-                       vocabulary=config["vocab_size"]) for source in sources]
+        for source in sources:
+            file = f"{name}/logits-{count}.bin"
+            if config["model_type"].startswith("gemma"):
+                # transformers rounds the embedding's scale to the type of the checkpoint; readers
+                # of GGUF do not.
+                rounded = not source.endswith(".gguf")
+                scale = torch.tensor(config["hidden_size"] ** 0.5)
+                model.model.embed_tokens.embed_scale = (
+                    scale.to(DTYPES[stored]).float() if rounded else scale)
+                file = file if rounded else f"{name}/logits-{count}-gguf.bin"
+            with torch.no_grad():
+                logits = model(ids[None]).logits[0].float().numpy()
+            (out / file).write_bytes(logits.astype("<f4").tobytes())
+            print(f"{source:28} tokens {count} std {logits.std():.2f} max {abs(logits).max():.2f}")
+            cases.append(dict(source=source, stored=stored, tokens=ids.tolist(), logits=file,
+                              vocabulary=config["vocab_size"]))
     return cases
 
 
