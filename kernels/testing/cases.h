@@ -62,7 +62,7 @@ Result<Case> norm_case(const NormSpec& spec, const NormSchedule& schedule, uint3
 Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint64_t seed);
 
 // One of each family and format, at small awkward shapes, with schedules that `caps` can run.
-std::vector<Case> sample_cases(const Caps& caps);
+Result<std::vector<Case>> sample_cases(const Caps& caps);
 
 // Names of all profiles, for parameterised tests.
 std::vector<std::string> profile_names();

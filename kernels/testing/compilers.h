@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Real compilers for rendered text, as far as this machine has them: NVRTC (no GPU needed), clang
+// for HIP without device libraries, glslangValidator with spirv-val.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/ir/caps.h"
+
+namespace bp::kernels::testing {
+
+struct Compiled {
+  enum State { kOk, kFailed, kAbsent } state = kAbsent;
+  std::string log;       // the compiler's words, or what is absent
+  std::string assembly;  // PTX or AMD assembly
+  std::vector<uint32_t> spirv;
+};
+
+// Compute capability 75, 80, 90 …; to PTX. The library is opened at the first call.
+Compiled compile_cuda(const std::string& text, uint32_t arch);
+// "gfx906" and the like.
+Compiled compile_hip(const std::string& text, const std::string& arch);
+Compiled compile_glsl(const std::string& text);
+
+}  // namespace bp::kernels::testing
