@@ -37,7 +37,11 @@ Result<std::vector<uint64_t>> integers(const Json& object, std::string_view key,
 }
 
 Status set_format(const Json& description, SourceTensor* tensor) {
-  tensor->source_type = BP_TRY(json_string(description, "dtype"));
+  const Json* dtype_of = json_find(description, "dtype");
+  if (dtype_of == nullptr || !dtype_of->is_string()) {
+    return error(Code::kCorrupt, "it has no string 'dtype'");
+  }
+  tensor->source_type = dtype_of->get_ref<const std::string&>();
   for (const Dtype& dtype : kDtypes) {
     if (dtype.name == tensor->source_type) tensor->format = dtype.format;
   }
