@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/platform/file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -49,15 +50,16 @@ int64_t modified_ns(const struct stat& info) {
   return int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
 }
 
-// Temporary files are `<target>.<pid>.partial`; those of dead processes are swept here.
+// Temporary files are `<target>.<pid>.partial`; those of dead processes are swept here. Written
+// against POSIX, as the standard library's directory iterator ends the process without memory.
 void remove_stale_partials(const fs::path& target) {
-  std::error_code ignored;
   const fs::path folder = target.parent_path().empty() ? fs::path(".") : target.parent_path();
   const std::string prefix = target.filename().native() + ".";
   const std::string_view suffix = ".partial";
-  for (fs::directory_iterator it(folder, ignored), end; !ignored && it != end;
-       it.increment(ignored)) {
-    const std::string name = it->path().filename().native();
+  DIR* directory = ::opendir(folder.c_str());
+  if (directory == nullptr) return;
+  while (const dirent* entry = ::readdir(directory)) {
+    const std::string_view name = entry->d_name;
     if (name.size() <= prefix.size() + suffix.size() || !name.starts_with(prefix) ||
         !name.ends_with(suffix)) {
       continue;
@@ -68,9 +70,9 @@ void remove_stale_partials(const fs::path& target) {
     const auto parsed = std::from_chars(first, last, owner);
     if (parsed.ec != std::errc() || parsed.ptr != last || owner <= 0) continue;
     if (kill(owner, 0) == 0 || errno != ESRCH) continue;  // still at work
-    std::error_code removal;
-    fs::remove(it->path(), removal);
+    ::unlinkat(::dirfd(directory), entry->d_name, 0);
   }
+  ::closedir(directory);
 }
 
 }  // namespace
@@ -81,23 +83,23 @@ File::File(int descriptor, uint64_t size_bytes, int64_t modified, fs::path path)
       modified_ns_(modified),
       path_(std::move(path)) {}
 
-File::~File() { ::close(descriptor_); }
+File::~File() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
 
 Result<std::shared_ptr<File>> File::open(const fs::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) return system_error(errno, "open", path);
+  // The owner exists before what it owns: nothing leaks when memory runs out in between.
+  std::shared_ptr<File> file(new File(-1, 0, 0, path));
+  file->descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file->descriptor_ < 0) return system_error(errno, "open", path);
   struct stat info {};
-  if (::fstat(descriptor, &info) != 0) {
-    const int number = errno;
-    ::close(descriptor);
-    return system_error(number, "examine", path);
-  }
+  if (::fstat(file->descriptor_, &info) != 0) return system_error(errno, "examine", path);
   if (!S_ISREG(info.st_mode)) {
-    ::close(descriptor);
     return error(Code::kInvalidArgument, "'{}' is not a regular file", path.native());
   }
-  return std::shared_ptr<File>(
-      new File(descriptor, static_cast<uint64_t>(info.st_size), modified_ns(info), path));
+  file->size_bytes_ = static_cast<uint64_t>(info.st_size);
+  file->modified_ns_ = modified_ns(info);
+  return file;
 }
 
 Status File::read_at(uint64_t offset, std::span<std::byte> out) const {
@@ -134,13 +136,10 @@ void File::release(uint64_t offset, uint64_t length) const noexcept {
                         POSIX_FADV_DONTNEED);
 }
 
-MappedFile::MappedFile(std::shared_ptr<File> file, const std::byte* data, uint64_t size_bytes)
-    : file_(std::move(file)), data_(data), size_bytes_(size_bytes) {
-  guard_.emplace(data, size_bytes);
-}
+MappedFile::MappedFile(std::shared_ptr<File> file) : file_(std::move(file)) {}
 
 Status MappedFile::check_unchanged() const {
-  if (guard_->damaged()) {
+  if (guard_ && guard_->damaged()) {
     return error(Code::kCorrupt, "'{}' was cut off while in use; load it again",
                  file_->path().native());
   }
@@ -155,13 +154,14 @@ MappedFile::~MappedFile() {
 Result<std::shared_ptr<MappedFile>> MappedFile::open(const fs::path& path) {
   auto file = BP_TRY(File::open(path));
   const uint64_t size = file->size_bytes();
-  const std::byte* data = nullptr;
-  if (size != 0) {  // an empty file maps to an empty span
-    void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file->descriptor(), 0);
-    if (mapped == MAP_FAILED) return system_error(errno, "map", path);
-    data = static_cast<const std::byte*>(mapped);
-  }
-  return std::shared_ptr<MappedFile>(new MappedFile(std::move(file), data, size));
+  std::shared_ptr<MappedFile> mapping(new MappedFile(std::move(file)));
+  if (size == 0) return mapping;  // an empty file maps to an empty span
+  void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, mapping->file_->descriptor(), 0);
+  if (mapped == MAP_FAILED) return system_error(errno, "map", path);
+  mapping->data_ = static_cast<const std::byte*>(mapped);
+  mapping->size_bytes_ = size;
+  mapping->guard_.emplace(mapped, size);
+  return mapping;
 }
 
 namespace {
@@ -218,11 +218,11 @@ Result<std::unique_ptr<AtomicFile>> AtomicFile::create(const fs::path& target, E
   remove_stale_partials(target);
   fs::path temporary = target;
   temporary += fmt::format(".{}.partial", ::getpid());
-  const int descriptor =
-      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
-  if (descriptor < 0) return system_error(errno, "create", temporary);
-  return std::unique_ptr<AtomicFile>(
-      new AtomicFile(descriptor, std::move(temporary), target, existing));
+  std::unique_ptr<AtomicFile> file(new AtomicFile(-1, std::move(temporary), target, existing));
+  file->descriptor_ = ::open(file->temporary_.c_str(),
+                             O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+  if (file->descriptor_ < 0) return system_error(errno, "create", file->temporary_);
+  return file;
 }
 
 Status AtomicFile::write(std::span<const std::byte> bytes) {

@@ -63,10 +63,10 @@ class MappedFile {
   void release(uint64_t offset, uint64_t length) const noexcept;
 
  private:
-  MappedFile(std::shared_ptr<File> file, const std::byte* data, uint64_t size_bytes);
+  explicit MappedFile(std::shared_ptr<File> file);
   std::shared_ptr<File> file_;
-  const std::byte* data_;
-  uint64_t size_bytes_;
+  const std::byte* data_ = nullptr;
+  uint64_t size_bytes_ = 0;
   std::optional<GuardedRange> guard_;
 };
 
@@ -80,7 +80,8 @@ Result<std::string> read_text_file(const std::filesystem::path& path, uint64_t m
 class AtomicFile {
  public:
   enum class Existing { kRefuse, kReplace };
-  // The parent folder must exist. FAILED_PRECONDITION when the target exists and may not be replaced.
+  // The parent folder must exist. FAILED_PRECONDITION when the target exists and may not be
+  // replaced.
   static Result<std::unique_ptr<AtomicFile>> create(const std::filesystem::path& target,
                                                     Existing existing);
   ~AtomicFile();
