@@ -26,24 +26,29 @@ Result<Kernel> everything() {
   counts.store(t, j);
   k.barrier(true);
   Var f = k.var(x), g = k.var(j), h = k.var(x < scale);
-  k.loop(0, n, 2, [&](Val c) {
-    k.when((c == 4) | (x != scale), [&] { f += select(tile.load(c & 63)[1] > 3u, x, scale); },
-           [&] { g.set(counts.load(c & 63) - 1); });
-    f.set(f * 0.5f + floor(x) / 3.0f);
-  }, 4);
-  for (Val y : {-x, abs(x), floor(x), rint(x), exp2(x), log2(x), sqrt(x), rsqrt(x), rcp(x), min(x, scale),
-                max(x, scale), fma(x, x, scale), to_f32(j), to_f32(w), k.sum(x, 64), k.max_of(x, 8),
-                select(h, x, -0.25f), x + as_f32(0x7f800000u | (w & 0))}) {
+  k.loop(
+      0, n, 2,
+      [&](Val c) {
+        k.when((c == 4) | (x != scale), [&] { f += select(tile.load(c & 63)[1] > 3u, x, scale); },
+               [&] { g.set(counts.load(c & 63) - 1); });
+        f.set(f * 0.5f + floor(x) / 3.0f);
+      },
+      4);
+  for (Val y : {-x, abs(x), floor(x), rint(x), exp2(x), log2(x), sqrt(x), rsqrt(x), rcp(x),
+                min(x, scale), max(x, scale), fma(x, x, scale), to_f32(j), to_f32(w), k.sum(x, 64),
+                k.max_of(x, 8), select(h, x, -0.25f), x + as_f32(0x7f800000u | (w & 0))}) {
     f += y;
   }
-  for (Val y : {-j, ~j, abs(j), j / 3, j % 3, min(j, 4), max(j, -4), j << 2, j >> 2, to_i32(x), to_i32(w),
-                k.sum(j, 64), k.min_of(j, 16), dot4(w, v[2], j), j & 7, j | 8, j ^ (-2147483647 - 1)}) {
+  for (Val y :
+       {-j, ~j, abs(j), j / 3, j % 3, min(j, 4), max(j, -4), j << 2, j >> 2, to_i32(x), to_i32(w),
+        k.sum(j, 64), k.min_of(j, 16), dot4(w, v[2], j), j & 7, j | 8, j ^ (-2147483647 - 1)}) {
     g += y;
   }
   const Val q = min(w, n) + max(w, 2u) + (w >> 3) / 7 % 5 + to_u32(x) + ~w + k.sum(w, 32);
   h.set((~h.get() & (x <= scale)) ^ (w >= n));
   const Val pair = unpack_f16x2(pack_f16x2(f, x)) + unpack_bf16x2(w);
-  out.store(i, make_vec({as_u32(f), as_u32(g) + u[0] + u[1], q, select(h, as_u32(pair[0]), as_u32(pair[1]))}));
+  out.store(i, make_vec({as_u32(f), as_u32(g) + u[0] + u[1], q,
+                         select(h, as_u32(pair[0]), as_u32(pair[1]))}));
   both.store(both.atomic_add(0, 1u) + 1, both.u32(i));
   return k.finish();
 }
@@ -83,7 +88,8 @@ TEST_P(Cuda, text_compiles_with_nvrtc) {
   Caps caps = *find_profile("cuda");
   caps.arch = GetParam();
   std::string ptx;
-  compile_all(caps, [&](const std::string& text) { return testing::compile_cuda(text, caps.arch); }, &ptx);
+  compile_all(
+      caps, [&](const std::string& text) { return testing::compile_cuda(text, caps.arch); }, &ptx);
   if (ptx.empty()) return;
   EXPECT_NE(ptx.find("dp4a"), std::string::npos);
   EXPECT_NE(ptx.find("ld.global.nc.v4"), std::string::npos);
@@ -101,7 +107,9 @@ TEST_P(Hip, text_compiles_without_device_libraries) {
   Caps caps = *find_profile(GetParam().subgroup == 64 ? "cdna" : "rdna");
   caps.arch = GetParam().id;
   std::string assembly;
-  compile_all(caps, [&](const std::string& text) { return testing::compile_hip(text, GetParam().arch); }, &assembly);
+  compile_all(
+      caps, [&](const std::string& text) { return testing::compile_hip(text, GetParam().arch); },
+      &assembly);
   if (assembly.empty()) return;
   EXPECT_NE(assembly.find(GetParam().dot), std::string::npos);
   EXPECT_TRUE(assembly.find("global_load_dwordx4") != std::string::npos ||
@@ -119,7 +127,9 @@ INSTANTIATE_TEST_SUITE_P(Targets, Hip,
 class Glsl : public ::testing::TestWithParam<std::string> {};
 TEST_P(Glsl, text_compiles_and_validates) {
   std::string none;
-  compile_all(*find_profile(GetParam()), [](const std::string& text) { return testing::compile_glsl(text); }, &none);
+  compile_all(
+      *find_profile(GetParam()),
+      [](const std::string& text) { return testing::compile_glsl(text); }, &none);
 }
 INSTANTIATE_TEST_SUITE_P(Profiles, Glsl, ::testing::Values("pi5", "lavapipe", "vulkan32"),
                          [](const auto& at) { return at.param; });

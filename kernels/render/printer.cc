@@ -128,7 +128,7 @@ bool Printer::inlines(ValueId at, const std::string& text) const {
 
 std::string Printer::constant(Kind kind, uint32_t bits) const {
   if (kind == Kind::kBool) return bits != 0 ? "true" : "false";
-  if (kind == Kind::kU32) return fmt::format("{}u", bits);
+  if (kind == Kind::kU32) return fmt::format(fmt::runtime(bits > 0xffff ? "{:#x}u" : "{}u"), bits);
   if (kind == Kind::kI32) {
     if (bits == 0x80000000u) return "(-2147483647 - 1)";
     return int_of(bits) < 0 ? fmt::format("({})", int_of(bits)) : fmt::format("{}", bits);

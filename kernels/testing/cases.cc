@@ -332,14 +332,16 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
   const uint32_t lanes = std::max<uint32_t>(caps.subgroup_size, 8);
   out.push_back(BP_TRY(norm_case({.width = 160, .write_int8 = true}, {64}, 3, 11)));
   out.push_back(BP_TRY(norm_case({.width = 1030, .residual = true}, {256}, 2, 12)));
-  out.push_back(BP_TRY(norm_case({.width = 96, .normalize = false, .write_f32 = false, .write_int8 = true},
-                                 {lanes}, 2, 13)));
+  out.push_back(BP_TRY(norm_case(
+      {.width = 96, .normalize = false, .write_f32 = false, .write_int8 = true}, {lanes}, 2, 13)));
   uint64_t seed = 20;
   for (const std::string_view name : weight_reader_formats()) {
     const std::string format(name);
-    GemvSpec spec{.format = format, .rows = 13, .columns = 352, .tokens = 2, .bias = true, .residual = true};
+    GemvSpec spec{
+        .format = format, .rows = 13, .columns = 352, .tokens = 2, .bias = true, .residual = true};
     out.push_back(BP_TRY(gemv_case(spec, {64, 16, 2, 2}, ++seed)));
-    spec = {.format = format, .rows = 9, .columns = 96, .glu = true, .activation = Activation::kSilu};
+    spec = {
+        .format = format, .rows = 9, .columns = 96, .glu = true, .activation = Activation::kSilu};
     out.push_back(BP_TRY(gemv_case(spec, default_schedule(spec, caps), ++seed)));
     if (!find_weight_reader(format)->has_int8()) continue;
     spec = {.format = format, .int8 = true, .rows = 21, .columns = 1184, .softcap = 5.0f};

@@ -39,7 +39,9 @@ std::string read(const std::string& path) {
   return out.str();
 }
 
-void write(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+void write(const std::string& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
 
 // Runs a shell command with its output in `log`; true when it succeeded.
 bool run(const std::string& command, const std::string& log_file, std::string* log) {
@@ -56,9 +58,10 @@ bool on_path(const std::string& program) {
 const std::string& hip_compiler() {
   static const std::string kName = [] {
     for (const char* name : {"clang-19", "clang-18", "clang-17", "clang-16", "clang-15", "clang"}) {
-      const std::string probe = std::string(name) +
-                                " -x hip --offload-arch=gfx1100 --cuda-device-only -nogpuinc -nogpulib"
-                                " -S -o /dev/null /dev/null > /dev/null 2>&1";
+      const std::string probe =
+          std::string(name) +
+          " -x hip --offload-arch=gfx1100 --cuda-device-only -nogpuinc -nogpulib"
+          " -S -o /dev/null /dev/null > /dev/null 2>&1";
       if (on_path(name) && std::system(probe.c_str()) == 0) return std::string(name);
     }
     return std::string();
@@ -69,7 +72,8 @@ const std::string& hip_compiler() {
 // NVRTC's handful of entry points, as its documentation declares them.
 struct Nvrtc {
   using Program = void*;
-  int (*create)(Program*, const char*, const char*, int, const char* const*, const char* const*) = nullptr;
+  int (*create)(Program*, const char*, const char*, int, const char* const*,
+                const char* const*) = nullptr;
   int (*compile)(Program, int, const char* const*) = nullptr;
   int (*log_size)(Program, size_t*) = nullptr;
   int (*log)(Program, char*) = nullptr;
@@ -85,8 +89,10 @@ struct Nvrtc {
       if (library == nullptr) library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
     }
     if (library == nullptr) return;
-    loaded = find(library, "nvrtcCreateProgram", &create) && find(library, "nvrtcCompileProgram", &compile) &&
-             find(library, "nvrtcGetProgramLogSize", &log_size) && find(library, "nvrtcGetProgramLog", &log) &&
+    loaded = find(library, "nvrtcCreateProgram", &create) &&
+             find(library, "nvrtcCompileProgram", &compile) &&
+             find(library, "nvrtcGetProgramLogSize", &log_size) &&
+             find(library, "nvrtcGetProgramLog", &log) &&
              find(library, "nvrtcGetPTXSize", &ptx_size) && find(library, "nvrtcGetPTX", &ptx) &&
              find(library, "nvrtcDestroyProgram", &destroy);
   }
@@ -126,13 +132,15 @@ Compiled compile_cuda(const std::string& text, uint32_t arch) {
 
 Compiled compile_hip(const std::string& text, const std::string& arch) {
   Compiled out;
-  if (hip_compiler().empty()) return out.log = "no clang with AMD GPU support (Debian: clang-15)", out;
+  if (hip_compiler().empty())
+    return out.log = "no clang with AMD GPU support (Debian: clang-15)", out;
   const Folder folder;
   write(folder.file("kernel.hip"), text);
-  const bool ok = run(fmt::format("{} -x hip --offload-arch={} --cuda-device-only -nogpuinc -nogpulib -O3 "
-                                  "-ffp-contract=off -Werror -S -o {} {}",
-                                  hip_compiler(), arch, folder.file("out.s"), folder.file("kernel.hip")),
-                      folder.file("log"), &out.log);
+  const bool ok =
+      run(fmt::format("{} -x hip --offload-arch={} --cuda-device-only -nogpuinc -nogpulib -O3 "
+                      "-ffp-contract=off -Werror -S -o {} {}",
+                      hip_compiler(), arch, folder.file("out.s"), folder.file("kernel.hip")),
+          folder.file("log"), &out.log);
   out.state = ok ? Compiled::kOk : Compiled::kFailed;
   out.assembly = read(folder.file("out.s"));
   return out;
@@ -141,13 +149,17 @@ Compiled compile_hip(const std::string& text, const std::string& arch) {
 Compiled compile_glsl(const std::string& text) {
   static const bool kThere = on_path("glslangValidator") && on_path("spirv-val");
   Compiled out;
-  if (!kThere) return out.log = "glslangValidator or spirv-val (Debian: glslang-tools, spirv-tools) is absent", out;
+  if (!kThere)
+    return out.log = "glslangValidator or spirv-val (Debian: glslang-tools, spirv-tools) is absent",
+           out;
   const Folder folder;
   write(folder.file("kernel.comp"), text);
-  bool ok = run(fmt::format("glslangValidator -V --target-env vulkan1.2 -S comp -o {} {}", folder.file("out.spv"),
-                            folder.file("kernel.comp")),
+  bool ok = run(fmt::format("glslangValidator -V --target-env vulkan1.2 -S comp -o {} {}",
+                            folder.file("out.spv"), folder.file("kernel.comp")),
                 folder.file("log"), &out.log);
-  if (ok) ok = run(fmt::format("spirv-val --target-env vulkan1.2 {}", folder.file("out.spv")), folder.file("log"), &out.log);
+  if (ok)
+    ok = run(fmt::format("spirv-val --target-env vulkan1.2 {}", folder.file("out.spv")),
+             folder.file("log"), &out.log);
   out.state = ok ? Compiled::kOk : Compiled::kFailed;
   const std::string bytes = read(folder.file("out.spv"));
   out.spirv.resize(bytes.size() / 4);
