@@ -4,7 +4,7 @@
 #include "compiler/quantize/block_encoder.h"
 
 #include <algorithm>
-#include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "backplane/float16.h"
@@ -100,6 +100,7 @@ float round_group(const float* values, uint16_t scale, float* quants) {
 }
 
 void store_scale(uint16_t scale, std::byte* out) {
+  if (scale == 0x8000) scale = 0;  // one spelling of zero
   out[0] = static_cast<std::byte>(scale & 0xff);
   out[1] = static_cast<std::byte>(scale >> 8);
 }
@@ -108,7 +109,7 @@ void store_scale(uint16_t scale, std::byte* out) {
 
 bool encode_q8_g32(const float* values, std::byte* quants, std::byte* scale) noexcept {
   const float x = extreme(values);
-  const float largest = x < 0 ? -x : x;
+  const float largest = std::abs(x);  // of zeros, whatever their signs, +0
   uint16_t stored = f32_to_f16(largest / 127.0F);
   // A subnormal scale may have been rounded down so far that 127 steps do not reach the value.
   if (stored != 0 && largest >= 127.5F * f16_to_f32(stored)) ++stored;

@@ -126,11 +126,12 @@ TEST(Quantize, q8_is_within_half_a_step_even_where_scales_are_subnormal) {
 
 TEST(Quantize, groups_of_zeros_and_of_tiny_values_become_zero) {
   for (const char* name : {"q4_g32", "q8_g32"}) {
-    for (const float tiny : {0.0F, 1e-9F, 1e-40F, -1e-38F}) {
+    for (const float tiny : {0.0F, -0.0F, 1e-9F, -1e-9F, 1e-40F, -1e-38F}) {
       const std::vector<float> rows(32, tiny);
       const Quantized q = quantize(name, rows, 32);
       ASSERT_TRUE(q.status.ok());
       for (const float value : q.values) EXPECT_EQ(value, 0.0F);
+      for (const std::byte byte : q.planes[1]) EXPECT_EQ(byte, std::byte{0});
     }
   }
 }

@@ -4,7 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <fstream>
+#include <thread>
 
 #include "compiler/import/gguf/gguf_builder.h"
 #include "compiler/import/scratch_folder.h"
@@ -149,6 +151,48 @@ TEST_F(Gguf, a_file_cut_after_opening_gives_an_error) {
   EXPECT_EQ(status.code(), Code::kCorrupt);
   EXPECT_THAT(status.to_string(), HasSubstr("'w'"));
   EXPECT_FALSE((*file)->check_unchanged().ok());
+}
+
+TEST_F(Gguf, offsets_beyond_4_gib_are_read) {
+  GgufBuilder b;
+  const uint64_t columns = 1u << 16;
+  const uint64_t rows = 20000;  // 5 GiB of f32, all but the last value a hole in the file
+  const auto path = folder_.write(
+      "m.gguf", b.tensor("w", {columns, rows}, 0, 0).data(std::string(32, '\0')).build());
+  const uint64_t data = std::filesystem::file_size(path) - 32;
+  std::error_code failure;
+  std::filesystem::resize_file(path, data + columns * rows * 4, failure);
+  if (failure) GTEST_SKIP() << "no sparse files here: " << failure.message();
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  file.seekp(-4, std::ios::end);
+  file << b.bytes_of(42.0F) << std::flush;
+  auto source = GgufFile::open(path);
+  ASSERT_TRUE(source.ok()) << source.status().to_string();
+  std::vector<float> row(columns);
+  ASSERT_TRUE((*source)->dequantize_rows(0, rows - 1, 1, row).ok());
+  EXPECT_EQ(row.front(), 0.0F);
+  EXPECT_EQ(row.back(), 42.0F);
+}
+
+TEST_F(Gguf, threads_may_read_at_once) {
+  GgufBuilder b;
+  std::string data;
+  for (uint32_t i = 0; i < 64 * 512 * 18; ++i) data += static_cast<char>(i * 7 % 61);
+  auto source = open(b.tensor("w", {512 * 32, 64}, 2, 0).data(data));
+  ASSERT_TRUE(source.ok()) << source.status().to_string();
+  std::vector<float> whole(64 * 512 * 32);
+  ASSERT_TRUE((*source)->dequantize_rows(0, 0, 64, whole).ok());
+  std::vector<float> halves(whole.size());
+  const auto read = [&](uint64_t first) {
+    for (uint64_t row = first; row < first + 32; ++row) {
+      const auto out = std::span(halves).subspan(row * 512 * 32, 512 * 32);
+      EXPECT_TRUE((*source)->dequantize_rows(0, row, 1, out).ok());
+    }
+  };
+  std::thread other(read, 32);
+  read(0);
+  other.join();
+  EXPECT_EQ(0, std::memcmp(halves.data(), whole.data(), whole.size() * sizeof(float)));
 }
 
 TEST_F(Gguf, foreign_files_are_named) {

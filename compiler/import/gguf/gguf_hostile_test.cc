@@ -15,10 +15,13 @@
 
 namespace {
 std::atomic<size_t> largest_allocation{0};
-void* counted(size_t bytes) {
+void count(size_t bytes) {
   size_t seen = largest_allocation.load();
   while (bytes > seen && !largest_allocation.compare_exchange_weak(seen, bytes)) {
   }
+}
+void* counted(size_t bytes) {
+  count(bytes);
   if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
   throw std::bad_alloc();
 }
@@ -29,6 +32,20 @@ void* operator new(size_t bytes) {
 }
 void* operator new[](size_t bytes) {
   return counted(bytes);
+}
+// All forms, so that no allocation is freed by another library's operator delete.
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  count(bytes);
+  return std::malloc(bytes);
+}
+void* operator new[](size_t bytes, const std::nothrow_t&) noexcept {
+  return operator new(bytes, std::nothrow);
+}
+void operator delete(void* memory, const std::nothrow_t&) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, const std::nothrow_t&) noexcept {
+  std::free(memory);
 }
 void operator delete(void* memory) noexcept {
   std::free(memory);

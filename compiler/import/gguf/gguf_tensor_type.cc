@@ -31,12 +31,15 @@ constexpr GgufTensorType kTypes[] = {
 // Every source byte has a home and every plane byte a source: checked when this is compiled.
 constexpr bool table_is_consistent() {
   for (const GgufTensorType& type : kTypes) {
-    const WeightFormat* format = find_weight_format(type.format);
-    if (format == nullptr) return false;
+    // An index, because sanitizers make comparing the address of an element with null not constant.
+    size_t found = 0;
+    while (found < kWeightFormats.size() && kWeightFormats[found].name != type.format) ++found;
+    if (found == kWeightFormats.size()) return false;
+    const WeightFormat& format = kWeightFormats[found];
     std::array<uint32_t, 4> filled{};
     for (size_t i = 0; i < type.field_count; ++i) {
       const GgufField& field = type.fields[i];
-      if (field.plane >= format->plane_count || field.offset != filled[field.plane]) return false;
+      if (field.plane >= format.plane_count || field.offset != filled[field.plane]) return false;
       filled[field.plane] += field.bytes;
       bool copied = false;  // by a case of split_gguf_blocks()
       for (const uint32_t size : {1u, 2u, 4u, 12u, 16u, 32u, 64u, 128u}) {
@@ -44,8 +47,8 @@ constexpr bool table_is_consistent() {
       }
       if (!copied) return false;
     }
-    for (size_t i = 0; i < format->plane_count; ++i) {
-      if (filled[i] != format->planes[i].bytes_per_block) return false;
+    for (size_t i = 0; i < format.plane_count; ++i) {
+      if (filled[i] != format.planes[i].bytes_per_block) return false;
     }
   }
   return true;
