@@ -1,53 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory that runs out at every possible place: reading, verifying and writing report EXHAUSTED and
-// leave nothing behind. This program replaces operator new, hence a program of its own.
+// leave nothing behind. allocation_hook.cc replaces operator new, hence a program of its own.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
+#include "model_format/allocation_hook.h"
 #include "model_format/reader.h"
 #include "model_format/tiny_model.h"
-
-namespace {
-
-// Allocations that still succeed on this thread; negative: all of them.
-thread_local int64_t allocations_left = -1;
-
-void* allocate_or_null(std::size_t size) {
-  if (allocations_left == 0) return nullptr;
-  if (allocations_left > 0) --allocations_left;
-  return std::malloc(size == 0 ? 1 : size);
-}
-
-}  // namespace
-
-void* operator new(std::size_t size) {
-  if (void* memory = allocate_or_null(size)) return memory;
-  throw std::bad_alloc();
-}
-void* operator new[](std::size_t size) {
-  return operator new(size);
-}
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  return allocate_or_null(size);
-}
-void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
-  return allocate_or_null(size);
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
 
 namespace bp {
 namespace {
@@ -60,9 +18,9 @@ template <typename Body>
 void fail_at_every_allocation(Body body) {
   int64_t n = 0;
   for (; n < 100'000; ++n) {
-    allocations_left = n;
+    testing::allocations_left = n;
     const Status status = body();
-    allocations_left = -1;
+    testing::allocations_left = -1;
     if (status.ok()) break;
     ASSERT_EQ(status.code(), Code::kExhausted) << "allocation " << n << ": " << status.to_string();
   }
@@ -106,7 +64,7 @@ TEST_F(Allocation, failing_anywhere_while_writing_is_exhausted_and_leaves_no_fil
   int64_t n = 0;
   for (bool done = false; !done; ++n) {
     auto tiny = make_tiny_model(true);  // the test's own memory is not limited
-    allocations_left = n;
+    testing::allocations_left = n;
     const Status status = [&]() -> Status {
       auto writer = BP_TRY(ModelWriter::create(target, AtomicFile::Existing::kRefuse));
       for (const auto& t : tiny.tensors) BP_TRY(writer->declare_tensor(t.name, t.format, t.shape));
@@ -118,7 +76,7 @@ TEST_F(Allocation, failing_anywhere_while_writing_is_exhausted_and_leaves_no_fil
       }
       return writer->finish();
     }();
-    allocations_left = -1;
+    testing::allocations_left = -1;
     done = status.ok();
     if (!done) {
       ASSERT_EQ(status.code(), Code::kExhausted) << n << ": " << status.to_string();

@@ -1,0 +1,1 @@
+bp_test(NAME bp_digest_tests SOURCES digest_test.cc DEPS bp_platform)
