@@ -200,7 +200,7 @@ void print_text(const Json& json) {
 
 Status inspect(const Arguments& args) {
   const std::string path = BP_TRY(resolve_model(args.runtime.model));
-  const auto file = BP_TRY(ModelFile::open(path).with_context("'{}'", path));
+  const auto file = BP_TRY(ModelFile::open(path));
   if (args.digests) {
     ProgressBar bar("checking digests");
     BP_TRY(file->verify_digests([&bar](uint64_t done, uint64_t total) {

@@ -6,8 +6,6 @@
 #include "compiler/import/gguf/gguf_file.h"
 #include "compiler/import/tokenizer/folder.h"
 #include "compiler/import/tokenizer/gguf_vocabulary.h"
-#include "core/base/limits.h"
-#include "core/platform/file.h"
 #include "core/text/codec/tokenizer_codec.h"
 #include "model_format/reader.h"
 
@@ -16,9 +14,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Result<TextSource> from_spec(text::TokenizerSpec spec, std::string chat_template) {
+Result<TextSource> from_spec(text::TokenizerSpec spec) {
   TextSource source;
-  if (chat_template.empty()) chat_template = spec.chat_template;
+  const std::string chat_template = spec.chat_template;
   source.text.tokenizer = BP_TRY(text::Tokenizer::create(std::move(spec)));
   if (!chat_template.empty()) BP_TRY(source.text.add_template("default", chat_template));
   return source;
@@ -48,21 +46,15 @@ Result<TextSource> open_text_source(const std::string& name) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return error(Code::kNotFound, "nothing at '{}'", name);
   if (fs::is_directory(path, ignored)) {
-    std::string chat_template;
-    if (fs::exists(path / "chat_template.jinja", ignored)) {
-      chat_template =
-          BP_TRY(read_text_file(path / "chat_template.jinja", limits::kMaxTemplateBytes));
-    }
-    auto spec = BP_TRY(import_tokenizer_folder(path).with_context("'{}'", name));
-    return from_spec(std::move(spec), std::move(chat_template)).with_context("'{}'", name);
+    return from_spec(BP_TRY(import_tokenizer_folder(path))).with_context("'{}'", name);
   }
   if (path.extension() == ".gguf") {
     const auto file = BP_TRY(GgufFile::open(path));
     const auto vocabulary = BP_TRY(read_gguf_vocabulary(file->metadata()).with_context("'{}'", name));
     auto spec = BP_TRY(import_gguf_tokenizer(vocabulary).with_context("'{}'", name));
-    return from_spec(std::move(spec), vocabulary.chat_template).with_context("'{}'", name);
+    return from_spec(std::move(spec)).with_context("'{}'", name);
   }
-  return from_model_file(path).with_context("'{}'", name);
+  return from_model_file(path);
 }
 
 }  // namespace bp::cli

@@ -35,7 +35,7 @@ bp_status bp_model_open(const char* path, const bp_model_options* options, bp_mo
     bp::OpenOptions open;
     open.copy_weights = read.copy_weights != 0;
     auto file = BP_TRY(bp::ModelFile::open(path, open));
-    return finish_open(std::move(file), read, out).with_context("model '{}'", path);
+    return finish_open(std::move(file), read, out).with_context("'{}'", path);
   });
 }
 
