@@ -61,16 +61,18 @@ void Bpe::encode_bytes(std::string_view word, Scratch* scratch, std::vector<Toke
   out->insert(out->end(), scratch->symbols.begin(), scratch->symbols.end());
 }
 
+bool Bpe::has_fallback(std::string_view character) const {
+  return spec_->byte_fallback && std::all_of(character.begin(), character.end(), [&](char c) {
+           return tables_.fallback[static_cast<unsigned char>(c)] != kNoToken;
+         });
+}
+
 void Bpe::append_unknown(std::string_view character, bool* after_unknown,
                          std::vector<TokenId>* out) const {
-  if (spec_->byte_fallback) {
-    const auto token = [&](char c) { return tables_.fallback[static_cast<unsigned char>(c)]; };
-    if (std::all_of(character.begin(), character.end(),
-                    [&](char c) { return token(c) != kNoToken; })) {
-      for (const char c : character) out->push_back(token(c));
-      *after_unknown = false;
-      return;
-    }
+  if (has_fallback(character)) {
+    for (const char c : character) out->push_back(tables_.fallback[static_cast<unsigned char>(c)]);
+    *after_unknown = false;
+    return;
   }
   if (spec_->unk_id == kNoToken) return;
   if (!(*after_unknown && spec_->fuse_unk)) out->push_back(spec_->unk_id);
@@ -98,17 +100,24 @@ void Bpe::encode_characters(std::string_view word, Scratch* scratch,
   };
   scratch->symbols.clear();
   scratch->starts.clear();
+  const bool may_vanish = spec_->kind == ModelKind::kBpeMerges && spec_->unk_id == kNoToken;
   uint32_t previous = 0;
-  for (size_t at = 0; at < word.size();) {
+  size_t length = 0;
+  for (size_t at = 0; at < word.size(); at += length) {
     const utf8::Decoded character = utf8::decode(word.substr(at));
     const uint32_t c = character.code_point;
-    if (at != 0 && tables_.neighbours.find(pair_key(previous, c)) == PairTable::kNoValue) finish();
+    length = character.length;
     const uint64_t found = tables_.characters.find(c);
-    scratch->symbols.push_back(found == PairTable::kNoValue ? kNoSymbol
-                                                            : static_cast<Symbol>(found));
+    const bool known = found != PairTable::kNoValue;
+    // The reference for lists of merges drops such characters first: what stood around them merges.
+    if (!known && may_vanish && !has_fallback(word.substr(at, length))) continue;
+    if (!scratch->symbols.empty() &&
+        tables_.neighbours.find(pair_key(previous, c)) == PairTable::kNoValue) {
+      finish();
+    }
+    scratch->symbols.push_back(known ? static_cast<Symbol>(found) : kNoSymbol);
     scratch->starts.push_back(static_cast<uint32_t>(at));
     previous = c;
-    at += character.length;
   }
   finish();
 }

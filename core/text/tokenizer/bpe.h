@@ -73,6 +73,8 @@ class Bpe {
     if (left < 0 || right < 0) return PairTable::kNoValue;
     return tables_.merges.find(pair_key(left, right));
   }
+  // Does the character become byte tokens where it is no token?
+  bool has_fallback(std::string_view character) const;
   // Appends what a character without a token becomes.
   void append_unknown(std::string_view character, bool* after_unknown,
                       std::vector<TokenId>* out) const;
