@@ -40,6 +40,7 @@ typedef struct bp_device_info {
   char vendor[BP_DEVICE_NAME_BYTES];
   char architecture[64];  /* "sm_90", "gfx1100", "x86-64 avx512 amx" */
   char driver[BP_DEVICE_NAME_BYTES]; /* name and version */
+  uint32_t reserved;
 } bp_device_info;
 
 /* What a device can do, for those who generate code for it. 0 means no, none or unknown. */
