@@ -4,61 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
 #include <fstream>
-#include <new>
 
+#include "compiler/import/gguf/allocation_watch.h"
 #include "compiler/import/gguf/gguf_builder.h"
 #include "compiler/import/gguf/gguf_file.h"
 #include "compiler/import/scratch_folder.h"
-
-namespace {
-std::atomic<size_t> largest_allocation{0};
-void count(size_t bytes) {
-  size_t seen = largest_allocation.load();
-  while (bytes > seen && !largest_allocation.compare_exchange_weak(seen, bytes)) {
-  }
-}
-void* counted(size_t bytes) {
-  count(bytes);
-  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
-  throw std::bad_alloc();
-}
-}  // namespace
-
-void* operator new(size_t bytes) {
-  return counted(bytes);
-}
-void* operator new[](size_t bytes) {
-  return counted(bytes);
-}
-// All forms, so that no allocation is freed by another library's operator delete.
-void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
-  count(bytes);
-  return std::malloc(bytes);
-}
-void* operator new[](size_t bytes, const std::nothrow_t&) noexcept {
-  return operator new(bytes, std::nothrow);
-}
-void operator delete(void* memory, const std::nothrow_t&) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory, const std::nothrow_t&) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, size_t) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory, size_t) noexcept {
-  std::free(memory);
-}
 
 namespace bp {
 namespace {
@@ -94,9 +45,9 @@ class GgufHostile : public ::testing::Test {
   std::string refusal(const GgufBuilder& builder) {
     const std::string bytes = builder.build();
     const auto path = folder_.write("hostile.gguf", bytes);
-    largest_allocation = 0;
+    largest_allocation() = 0;
     std::string outcome = use(path);
-    EXPECT_LT(largest_allocation.load(), bytes.size() * 16 + kReaderOverhead);
+    EXPECT_LT(largest_allocation().load(), bytes.size() * 16 + kReaderOverhead);
     return outcome;
   }
   ScratchFolder folder_;
@@ -141,7 +92,7 @@ TEST_F(GgufHostile, every_one_byte_edit_is_an_error_or_a_valid_file) {
   };
   int valid = 0;
   int refused = 0;
-  largest_allocation = 0;
+  largest_allocation() = 0;
   for (size_t at = 0; at < whole.size(); ++at) {
     std::vector<int> values = {0, 0x7f, 0x80, 0xff, whole[at] + 1, whole[at] - 1};
     for (int bit = 0; bit < 8; ++bit) values.push_back(whole[at] ^ (1 << bit));
@@ -155,7 +106,7 @@ TEST_F(GgufHostile, every_one_byte_edit_is_an_error_or_a_valid_file) {
   }
   EXPECT_GT(valid, 1000);    // data bytes
   EXPECT_GT(refused, 1000);  // structure
-  EXPECT_LT(largest_allocation.load(), whole.size() * 16 + kReaderOverhead);
+  EXPECT_LT(largest_allocation().load(), whole.size() * 16 + kReaderOverhead);
 }
 
 TEST_F(GgufHostile, count_lies_are_refused) {
