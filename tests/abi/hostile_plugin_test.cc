@@ -29,10 +29,10 @@ class HostilePlugin : public ::testing::Test {
   // A manifest for one of the hostile libraries, which is copied beside it.
   fs::path install(const std::string& behaviour, const std::string& name = "hostile",
                    const std::string& abi = R"({"major": 1, "min_minor": 0})") {
-    const fs::path library = folder_ / (name + ".so");
-    fs::copy_file(fs::path(BP_HOSTILE_DIR) / (behaviour + ".so"), library,
-                  fs::copy_options::overwrite_existing);
-    return write_manifest(name, "hostile", name + ".so", abi);
+    // Under a name of its own: a mapped library must not be overwritten in place.
+    const std::string library = name + "-" + behaviour + ".so";
+    fs::copy_file(fs::path(BP_HOSTILE_DIR) / (behaviour + ".so"), folder_ / library);
+    return write_manifest(name, "hostile", library, abi);
   }
   fs::path write_manifest(const std::string& name, const std::string& id,
                           const std::string& library,
@@ -157,8 +157,8 @@ TEST_F(HostilePlugin, libraries_that_cannot_be_loaded_keep_the_loaders_words) {
   EXPECT_EQ(reports[0].status.code(), Code::kIncompatible);
   EXPECT_THAT(std::string(reports[0].status.message()), HasSubstr("foreign.so"));
 
-  std::ofstream(folder_ / "foreign.so") << "no library at all";
-  write_manifest("missing", "hostile", "foreign.so");
+  std::ofstream(folder_ / "text.so") << "no library at all";
+  write_manifest("missing", "hostile", "text.so");
   EXPECT_EQ(scan()[0].status.code(), Code::kIncompatible);
 }
 
@@ -177,9 +177,9 @@ TEST_F(HostilePlugin, places_that_others_may_write_to_are_refused) {
   ::chmod(manifest.c_str(), 0666);
   EXPECT_EQ(scan()[0].status.code(), Code::kDenied);
   ::chmod(manifest.c_str(), 0644);
-  ::chmod((folder_ / "hostile.so").c_str(), 0777);
+  ::chmod((folder_ / "hostile-good.so").c_str(), 0777);
   EXPECT_EQ(scan()[0].status.code(), Code::kDenied);
-  ::chmod((folder_ / "hostile.so").c_str(), 0755);
+  ::chmod((folder_ / "hostile-good.so").c_str(), 0755);
   ::chmod(folder_.c_str(), 0777);
   EXPECT_EQ(scan()[0].status.code(), Code::kDenied);
 }
