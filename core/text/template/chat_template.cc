@@ -57,7 +57,7 @@ ChatTemplate::ChatTemplate(std::shared_ptr<const jinja::Program> program)
 
 Result<ChatTemplate> ChatTemplate::parse(std::string_view source) {
   try {
-    return ChatTemplate(BP_TRY(jinja::parse_program(source).with_context("chat template")));
+    return ChatTemplate(BP_TRY(jinja::parse_program(source)));
   } catch (const std::bad_alloc&) {
     return out_of_memory();
   } catch (const std::length_error&) {

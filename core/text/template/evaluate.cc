@@ -231,7 +231,7 @@ Result<Value> Machine::eval_filter(const Expr& expr, const ScopePtr& scope, cons
     value = BP_TRY(eval(*expr.a, scope));
   }
   if (expr.filter == nullptr) {
-    return error(Code::kUnimplemented, "No filter named '{}'.", expr.name);
+    return error(Code::kUnimplemented, "No filter named '{}' found.", expr.name);
   }
   Arguments arguments = BP_TRY(eval_arguments(expr.arguments, scope));
   line_ = expr.line;
@@ -240,7 +240,7 @@ Result<Value> Machine::eval_filter(const Expr& expr, const ScopePtr& scope, cons
 
 Result<Value> Machine::eval_test(const Expr& expr, const ScopePtr& scope) {
   const Value value = BP_TRY(eval(*expr.a, scope));
-  if (expr.test == nullptr) return error(Code::kUnimplemented, "No test named '{}'.", expr.name);
+  if (expr.test == nullptr) return error(Code::kUnimplemented, "No test named '{}' found.", expr.name);
   Arguments arguments = BP_TRY(eval_arguments(expr.arguments, scope));
   line_ = expr.line;
   return Value::boolean(BP_TRY(expr.test->call(*this, value, arguments)));
@@ -308,6 +308,12 @@ Status Machine::bind_parameters(const Function& function, Arguments& arguments,
     if (name == "caller" && function.uses_caller && !caller_is_parameter) {
       caller = value;
       continue;
+    }
+    if (!function.uses_kwargs && name == "caller") {
+      return error(Code::kInvalidArgument,
+                   "macro '{}' was invoked with two values for the special caller argument. This is "
+                   "most likely a bug.",
+                   function.name);
     }
     if (!function.uses_kwargs) {
       return error(Code::kInvalidArgument, "macro '{}' takes no keyword argument '{}'",

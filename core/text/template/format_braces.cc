@@ -104,10 +104,10 @@ class BraceFormatter {
     if (name.empty() || numbered) {
       if (numbered ? automatic_ > 0 : manual_) {
         return error(Code::kInvalidArgument, "{}",
-                     numbered ? "cannot switch from automatic field numbering to manual field "
-                                "specification"
-                              : "cannot switch from manual field specification to automatic field "
-                                "numbering");
+                     numbered ? "cannot switch from manual field specification to automatic field "
+                                "numbering"
+                              : "cannot switch from automatic field numbering to manual field "
+                                "specification");
       }
       manual_ |= numbered;
       size_t index = automatic_;

@@ -53,7 +53,7 @@ class Lexer {
   }
 
   Status fail(std::string_view message) const {
-    return error(Code::kCorrupt, "line {}: {}", line_, message);
+    return error(Code::kCorrupt, "chat template, line {}: {}", line_, message);
   }
 
   void push(TokenKind kind, std::string text) {
@@ -132,6 +132,10 @@ class Lexer {
   }
 
   Status comment(size_t from) {
+    if (from >= source_.size()) {  // nothing follows: Jinja lets that pass
+      advance_to(source_.size());
+      return {};
+    }
     const size_t close = source_.find("#}", from);
     if (close == std::string_view::npos) return fail("Missing end of comment tag");
     // A "-" or "+" that is not also the opening one belongs to the end.
@@ -152,6 +156,7 @@ class Lexer {
   // Everything up to {% endraw %} is text.
   Status raw(size_t begin) {
     advance_to(begin);
+    if (begin >= source_.size()) return {};  // as for comments
     for (size_t tag = source_.find("{%", begin); tag != std::string_view::npos;
          tag = source_.find("{%", tag + 1)) {
       const char sign = sign_at(tag + 2);
@@ -282,7 +287,7 @@ class Lexer {
   Status string(char quote) {
     size_t end = at_ + 1;
     while (end < source_.size() && source_[end] != quote) end += source_[end] == '\\' ? 2 : 1;
-    if (end >= source_.size()) return fail("unexpected char " + std::string(1, quote));
+    if (end >= source_.size()) return fail(fmt::format("unexpected char \"{}\"", quote));
     auto value = resolve_escapes(source_.substr(at_ + 1, end - at_ - 1));
     if (!value.ok()) return fail(value.status().message());
     push(TokenKind::kString, std::move(value).value());

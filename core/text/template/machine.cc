@@ -177,6 +177,7 @@ Result<Machine::Flow> Machine::run_loop(const Stmt& stmt, const Value& iterable,
   LoopObject* loop = BP_TRY(make_loop(stmt, iterable, scope, depth0));
   const Value loop_value = borrowed(Kind::kLoop, *loop);
   ScopePtr inner;
+  bool completed = false;  // break and continue do not count: Jinja's else runs after them, too
   while (BP_TRY(next(*loop))) {
     BP_TRY(heap_.iterate());
     if (inner != nullptr && inner.use_count() == 1) {
@@ -188,8 +189,9 @@ Result<Machine::Flow> Machine::run_loop(const Stmt& stmt, const Value& iterable,
     BP_TRY(assign(stmt.target, loop->current, inner));
     const Flow flow = BP_TRY(run_body(stmt.body, inner, out));
     if (flow == Flow::kBreak) break;
+    completed |= flow == Flow::kNormal;
   }
-  if (loop->index0 < 0 && !stmt.otherwise.empty()) {
+  if (!completed && !stmt.otherwise.empty()) {
     const ScopePtr other = BP_TRY(open_scope(scope));
     return run_body(stmt.otherwise, other, out);
   }

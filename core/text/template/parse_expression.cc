@@ -24,7 +24,7 @@ bool ParserBase::skip_name(std::string_view name) {
 }
 
 Status ParserBase::fail(std::string_view message) const {
-  return error(Code::kCorrupt, "line {}: {}", current().line, message);
+  return error(Code::kCorrupt, "chat template, line {}: {}", current().line, message);
 }
 
 Status ParserBase::expect_operator(std::string_view op) {
@@ -75,7 +75,7 @@ Result<const Expr*> ParserBase::finish(Expr* expr) const {
   expr->height = tallest + 1;
   if (expr->height > kMaxExpressionHeight) {
     return error(Code::kExhausted,
-                 "line {}: an expression is taller than kMaxExpressionHeight = {} operators",
+                 "chat template, line {}: an expression is taller than kMaxExpressionHeight = {} operators",
                  expr->line, kMaxExpressionHeight);
   }
   return static_cast<const Expr*>(expr);
@@ -84,7 +84,7 @@ Result<const Expr*> ParserBase::finish(Expr* expr) const {
 Result<const Expr*> ExpressionParser::expression(bool with_conditional) {
   if (depth_ >= kMaxExpressionDepth) {
     return error(Code::kExhausted,
-                 "line {}: expressions nest deeper than kMaxExpressionDepth = {}", current().line,
+                 "chat template, line {}: expressions nest deeper than kMaxExpressionDepth = {}", current().line,
                  kMaxExpressionDepth);
   }
   ++depth_;
@@ -296,7 +296,7 @@ Result<const Expr*> ExpressionParser::number() {
     expr->constant = Value::real(*value);
   } else {
     const auto value =
-        BP_TRY(parse_integer(token.text, 0).with_context("line {}", token.line));
+        BP_TRY(parse_integer(token.text, 0).with_context("chat template, line {}", token.line));
     if (!value) return fail("a number cannot be read");
     expr->constant = Value::integer(*value);
   }
@@ -474,14 +474,14 @@ Result<const Expr*> ExpressionParser::subscript(const Expr* object) {
     indexes.push_back(BP_TRY(slice_or_index(object)));
     sliced |= indexes.back()->kind == ExprKind::kSlice && indexes.back()->a == object;
   }
-  if (indexes.empty()) return fail("expected subscript expression");
   BP_TRY(expect_operator("]"));
   if (sliced && indexes.size() == 1) return indexes[0];
   if (sliced) return fail("slices of several dimensions are not known");
   Expr* expr = make(ExprKind::kItem);
   expr->a = object;
-  expr->b = indexes[0];
-  if (indexes.size() > 1) {
+  if (indexes.size() == 1) {
+    expr->b = indexes[0];
+  } else {
     Expr* several = make(ExprKind::kTuple);
     several->items = std::move(indexes);
     expr->b = BP_TRY(finish(several));

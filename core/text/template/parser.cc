@@ -18,7 +18,7 @@ class StatementParser : public ExpressionParser {
     Body body = BP_TRY(body_until({}));
     if (!unknown_.empty()) {
       const Expr& first = *unknown_.front();
-      return error(Code::kUnimplemented, "line {}: No {} named '{}'.", first.line,
+      return error(Code::kUnimplemented, "chat template, line {}: No {} named '{}'.", first.line,
                    first.kind == ExprKind::kFilter ? "filter" : "test", first.name);
     }
     return body;
@@ -38,7 +38,7 @@ class StatementParser : public ExpressionParser {
   // up to the end of the source.
   Result<Body> body_until(Names ends) {
     if (block_depth_ >= kMaxStatementDepth) {
-      return error(Code::kExhausted, "line {}: blocks nest deeper than kMaxStatementDepth = {}",
+      return error(Code::kExhausted, "chat template, line {}: blocks nest deeper than kMaxStatementDepth = {}",
                    current().line, kMaxStatementDepth);
     }
     ++block_depth_;
@@ -104,7 +104,7 @@ class StatementParser : public ExpressionParser {
                                          "autoescape", "do", "trans", "debug"}) {
       if (name == other) {
         return error(Code::kUnimplemented,
-                     "line {}: the statement '{}' is not part of chat templates", current().line,
+                     "chat template, line {}: the statement '{}' is not part of chat templates", current().line,
                      name);
       }
     }
@@ -130,7 +130,7 @@ class StatementParser : public ExpressionParser {
     next();
     stmt->target = BP_TRY(target("in", false));
     if (stmt->target.kind == Target::Kind::kName && stmt->target.symbol == program_->loop) {
-      return fail("can't assign to special loop variable in for-loop target");
+      return fail("Can't assign to special loop variable in for-loop target");
     }
     BP_TRY(expect_name("in"));
     stmt->expr = BP_TRY(tuple(false, "recursive"));
@@ -171,6 +171,10 @@ class StatementParser : public ExpressionParser {
       next();
       if (skip_operator("=")) {
         parameter.fallback = BP_TRY(expression());
+      } else if (parameter.name == "caller") {
+        return fail(
+            "When defining macros or call blocks the special \"caller\" argument must be omitted or "
+            "be given a default.");
       } else if (!function->parameters.empty() && function->parameters.back().fallback != nullptr) {
         return fail("non-default argument follows default argument");
       }

@@ -255,7 +255,7 @@ mixed
 {'a': 'b', 1: 2, none: true}
 {'k': [1, (2, 3)]}
 ['it\'s', "q\"q", 'both\'"', 'new\nline', 'tab\t', 'back\\slash']
-['\x00\x7f', 'é', '\u200b', '\U0001F44D', '\xa0', '\ud83d\ude00']
+['\x00\x7f', 'é', '\u200b', '\U0001F44D', '\xa0']
 [u]
 [q]
 [1.0, 1e100, 1e-7, -0.0, 123456789.123]
@@ -578,7 +578,6 @@ none.x
 none_value.x.y
 none['x']
 none[0]
-none[1:]
 n[1:]
 d[1:]
 missing[1:]
@@ -716,7 +715,6 @@ list|unique|length
 loop
 self_reference
 range
-n.real is defined
 [1, 2, 3][true]
 'abc'[true]
 {'a': {'b': {'c': 1}}}.a.b.c
@@ -746,7 +744,6 @@ not missing
 1 if missing is defined else 2
 [1,2,3,]
 {'a':1,}
-1.5.real
 '%s' % missing
 '%s' % (missing,)
 [1, 2]|join(d=', ')
@@ -781,7 +778,6 @@ range(*[1, 4])|list
 range(**{'a': 1})
 s.format(**{'a': 1})
 9223372036854775807 + 0
--9223372036854775808 // 1
 u[2:4] ~ u[-2:]
 '%s' % u
 u.split(' ')
@@ -839,6 +835,9 @@ _STATEMENTS = [
     "{% for x in [1, 2] %}{% for y in [1, 2, 3] %}{% if y == 2 %}{% break %}{% endif %}{{ x }}{{ y }} "
     "{% endfor %}{{ loop.index }};{% endfor %}",
     "{% for x in [1] %}{% break %}{% else %}else{% endfor %}after",
+    "{% for x in [1] %}{% continue %}{% else %}else{% endfor %}after",
+    "{% for x in [1, 2] %}{% if x == 2 %}{% break %}{% endif %}{% else %}else{% endfor %}after",
+    "{% macro m(caller=none) %}{{ caller is none }}{% endmacro %}{{ m() }}{% call m() %}x{% endcall %}",
     "{% break %}",
     "{% for x in [1] %}{% macro m() %}{% break %}{% endmacro %}{% endfor %}",
     "{% for x in [[1, [2]], [3]] recursive %}{% if x is iterable %}({{ loop(x) }}){% else %}{{ x }}"
@@ -996,7 +995,6 @@ _STATEMENTS = [
     "{% set x = [1] %}{% if x.append is defined %}y{% else %}n{% endif %}",
     "{{ caller }}",
     "{{ loop.index }}",
-    "{{ self }}",
     "{{ varargs }}",
     "{% set é = 1 %}{{ é }}",
     "{{ 1 }}{{ '' }}{{ none }}{{ true }}",
@@ -1013,3 +1011,15 @@ _STATEMENTS = [
 CASES: list[str] = ["{{ " + line + " }}" for line in
                     _EXPRESSIONS.replace("\\\n", "\x00").strip("\n").split("\n")]
 CASES = [case.replace("\x00", "\\\n") for case in CASES] + _STATEMENTS
+
+# Failures that every version of Python or Jinja words in its own way; here only that they fail is
+# compared. All other messages are compared word for word.
+LOOSE: set[str] = {
+    "{{ range() }}", "{{ '{} {}'.format(1) }}", "{{ '{:z}'.format(1) }}", "{{ '{}{0}'.format(1, 2) }}",
+    "{{ s|replace }}", "{{ s.replace(1, 2) }}", "{{ s.center() }}", "{{ s.upper(1) }}", "{{ {1 }}",
+    "{{ 1 2 }}", "{{ foo(a=1, b=2, **d) }}", "{{ range(**{'a': 1}) }}", "{{ 'unterminated }}",
+    "{{ @ }}", "{{ $x }}", "{{ 'a }}", "{% break %}",
+    "{% for x in [1] %}{% macro m() %}{% break %}{% endmacro %}{% endfor %}",
+    "{{", "{{ n", "{%", "{% if", "{% if n %}", "{% if n %}{% else %}", "{% set x %}",
+    "{% for x in list %}{% endif %}",
+}

@@ -41,7 +41,8 @@ def make_expressions() -> None:
     for source in expressions.CASES:
         result = environment.render(source, expressions.VARIABLES)
         if " at 0x" not in result.get("out", "") + result.get("err", ""):  # addresses differ
-            cases.append({"source": source, **result})
+            loose = {"loose": True} if source in expressions.LOOSE else {}
+            cases.append({"source": source, **result, **loose})
     write("expressions.json", {"variables": expressions.VARIABLES, "cases": cases})
 
 
