@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/base/json_release.h"
 #include "core/base/limits.h"
 
 namespace bp {
@@ -82,7 +83,8 @@ Result<Manifest> parse_manifest(std::string_view text, const std::filesystem::pa
     return error(Code::kCorrupt, "larger than {} bytes or nested too deeply",
                  limits::kMaxManifestBytes);
   }
-  const Json json = Json::parse(text, nullptr, false);
+  const ScopedJson<Json> parsed(Json::parse(text, nullptr, false));
+  const Json& json = *parsed;
   if (json.is_discarded() || !json.is_object()) {
     return error(Code::kCorrupt, "not a JSON object");
   }

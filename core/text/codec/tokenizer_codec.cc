@@ -5,6 +5,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "core/base/json_release.h"
 #include "core/base/limits.h"
 
 namespace bp::text {
@@ -230,7 +231,8 @@ Status read_rules(std::string_view text, TokenizerSpec* spec) {
       --depth;
     }
   }
-  const Json rules = Json::parse(text, nullptr, false);
+  const ScopedJson<Json> parsed(Json::parse(text, nullptr, false));
+  const Json& rules = *parsed;
   if (!rules.is_object()) return error(Code::kCorrupt, "tokenizer rules are not a JSON object");
   Fields fields(rules);
   spec->byte_fallback = fields.flag("byte_fallback");

@@ -29,6 +29,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/json_release.h"
 #include "core/base/status.h"
 
 namespace bp {
@@ -43,6 +44,17 @@ struct RenderLimits {
 };
 
 struct ChatInputs {
+  ChatInputs() = default;
+  ChatInputs(const ChatInputs&) = default;
+  ChatInputs(ChatInputs&&) = default;
+  ChatInputs& operator=(const ChatInputs&) = default;
+  ChatInputs& operator=(ChatInputs&&) = default;
+  ~ChatInputs() {  // without allocating, see json_release.h
+    for (nlohmann::ordered_json* json : {&messages, &tools, &documents, &variables}) {
+      release_json(*json);
+    }
+  }
+
   // An array of objects, in order; keys as the template wants them ("role", "content",
   // "tool_calls", …). Everything in it is content, except that the "role" of a message, when it is
   // one of the names that chat protocols define ("user", "assistant", "tool", …), is scaffold: some
