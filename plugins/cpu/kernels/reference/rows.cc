@@ -18,14 +18,16 @@ class Embed final : public EmbedOp {
     const int32_t* const ids = run.in[0].i32();
     if (const bp_status s = check_ids("token id", ids, tokens, vocabulary_, error)) return s;
     const uint64_t blocks = table_.blocks_per_row();
-    for (uint64_t t = 0; t < tokens; ++t) {
-      float* const y = run.out[0].f32() + t * columns_;
-      dequantize_blocks(*table_.layout, table_.planes, static_cast<uint64_t>(ids[t]) * blocks,
-                        blocks, y);
-      if (scale_ == 1) continue;
-      for (uint64_t i = 0; i < columns_; ++i) y[i] *= scale_;
-    }
-    return BP_OK;
+    const auto body = [&](uint64_t begin, uint64_t end, uint32_t) {
+      for (uint64_t t = begin; t < end; ++t) {
+        float* const y = run.out[0].f32() + t * columns_;
+        dequantize_blocks(*table_.layout, table_.planes, static_cast<uint64_t>(ids[t]) * blocks,
+                          blocks, y);
+        if (scale_ == 1) continue;
+        for (uint64_t i = 0; i < columns_; ++i) y[i] *= scale_;
+      }
+    };
+    return parallel_for(tokens, 8, body);
   }
 };
 
