@@ -24,18 +24,23 @@ namespace fs = std::filesystem;
 Code code_of_errno(int number) {
   switch (number) {
     case ENOENT:
-    case ENOTDIR: return Code::kNotFound;
+    case ENOTDIR:
+      return Code::kNotFound;
     case EACCES:
     case EPERM:
-    case EROFS: return Code::kDenied;
+    case EROFS:
+      return Code::kDenied;
     case ENOSPC:
     case EDQUOT:
     case EFBIG:
     case ENOMEM:
     case EMFILE:
-    case ENFILE: return Code::kExhausted;
-    case EEXIST: return Code::kFailedPrecondition;
-    default: return Code::kUnavailable;
+    case ENFILE:
+      return Code::kExhausted;
+    case EEXIST:
+      return Code::kFailedPrecondition;
+    default:
+      return Code::kUnavailable;
   }
 }
 
@@ -169,8 +174,8 @@ void advise(const std::byte* base, uint64_t size, uint64_t offset, uint64_t leng
   if (base == nullptr || offset >= size) return;
   length = std::min(length, size - offset);
   const uint64_t page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-  const uint64_t first = advice == MADV_DONTNEED ? (offset + page - 1) / page * page
-                                                 : offset / page * page;
+  const uint64_t first =
+      advice == MADV_DONTNEED ? (offset + page - 1) / page * page : offset / page * page;
   const uint64_t last = advice == MADV_DONTNEED ? (offset + length) / page * page : offset + length;
   if (first < last) ::madvise(const_cast<std::byte*>(base) + first, last - first, advice);
 }
@@ -219,8 +224,8 @@ Result<std::unique_ptr<AtomicFile>> AtomicFile::create(const fs::path& target, E
   fs::path temporary = target;
   temporary += fmt::format(".{}.partial", ::getpid());
   std::unique_ptr<AtomicFile> file(new AtomicFile(-1, std::move(temporary), target, existing));
-  file->descriptor_ = ::open(file->temporary_.c_str(),
-                             O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+  file->descriptor_ =
+      ::open(file->temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (file->descriptor_ < 0) return system_error(errno, "create", file->temporary_);
   return file;
 }
