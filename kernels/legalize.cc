@@ -33,8 +33,12 @@ class Legalizer {
   Val shuffle_tree(ReduceOp op, Val x, uint32_t width);
   Val across_subgroups(ReduceOp op, Val x, uint32_t width);
   Val shared_tree(ReduceOp op, Val x, uint32_t width);
-  Shared scratch(Type element, uint32_t count);
-  void guard_scratch();
+  struct Scratch {
+    Shared array;
+    uint64_t read_after = 0;  // barriers when it was last read; see `barriers_`
+  };
+  Scratch& scratch(Type element, uint32_t count);
+  void barrier(bool global = false);
   Val dot4_by_bytes(Val a, Val b, Val acc);
   Val arg(const Inst& inst, size_t i) const { return values_[inst.arg[i]]; }
 
@@ -44,9 +48,9 @@ class Legalizer {
   Builder b_;
   std::vector<Val> values_;
   // Scratch arrays by element type and count; reused by all reductions of the kernel.
-  std::map<std::pair<uint32_t, uint32_t>, Shared> scratch_;
+  std::map<std::pair<uint32_t, uint32_t>, Scratch> scratch_;
   uint32_t depth_ = 0;
-  bool scratch_used_ = false;
+  uint64_t barriers_ = 0;  // outside loops and branches so far
 };
 
 Val Legalizer::combine(ReduceOp op, Val a, Val b) {
@@ -66,28 +70,31 @@ Val Legalizer::shuffle_tree(ReduceOp op, Val x, uint32_t width) {
   return x;
 }
 
-Shared Legalizer::scratch(Type element, uint32_t count) {
+void Legalizer::barrier(bool global) {
+  b_.barrier(global);
+  if (depth_ == 0) ++barriers_;
+}
+
+// The array that a reduction may write now. Readers of the one before must be done with it: by a
+// barrier since then, or by one more. Inside loops the reader may come from the round before.
+Legalizer::Scratch& Legalizer::scratch(Type element, uint32_t count) {
   const uint32_t type = static_cast<uint32_t>(element.kind) << 8 | element.lanes;
   const auto [at, is_new] = scratch_.try_emplace({type, count});
   if (is_new) {
-    at->second = b_.shared("reduce" + std::to_string(scratch_.size() - 1), element, count);
+    at->second.array = b_.shared("reduce" + std::to_string(scratch_.size() - 1), element, count);
   }
+  if (depth_ > 0 || (!is_new && at->second.read_after == barriers_)) barrier();
   return at->second;
-}
-
-// Readers of the previous reduction must be done before its slots are written again.
-void Legalizer::guard_scratch() {
-  if (scratch_used_ || depth_ > 0) b_.barrier();
-  scratch_used_ = true;
 }
 
 Val Legalizer::across_subgroups(ReduceOp op, Val x, uint32_t width) {
   x = shuffle_tree(op, x, subgroup_);
   const Val lane = b_.emit(Op::kLane, kU32), subgroup = b_.emit(Op::kSubgroupId, kU32);
-  Shared slots = scratch(x.type(), k_.threads / subgroup_);
-  guard_scratch();
+  Scratch& own = scratch(x.type(), k_.threads / subgroup_);
+  const Shared slots = own.array;
   b_.when(lane == 0, [&] { slots.store(subgroup, x); });
-  b_.barrier();
+  barrier();
+  own.read_after = barriers_;
   const uint32_t count = width / subgroup_;
   const Val first = subgroup & ~(count - 1);
   // Up to four slots are read by every thread. More are spread over the lanes, which then shuffle;
@@ -105,16 +112,17 @@ Val Legalizer::across_subgroups(ReduceOp op, Val x, uint32_t width) {
 }
 
 Val Legalizer::shared_tree(ReduceOp op, Val x, uint32_t width) {
-  Shared slots = scratch(x.type(), k_.threads);
+  Scratch& own = scratch(x.type(), k_.threads);
+  const Shared slots = own.array;
   const Val t = b_.tid();
-  guard_scratch();
   slots.store(t, x);
-  b_.barrier();
+  barrier();
   for (uint32_t step = 1; step < width; step *= 2) {
     b_.when((t & (2 * step - 1)) == 0,
             [&] { slots.store(t, combine(op, slots.load(t), slots.load(t + step))); });
-    b_.barrier();
+    barrier();
   }
+  own.read_after = barriers_;
   return slots.load(width == k_.threads ? b_.constant(Kind::kU32, 0) : t & ~(width - 1));
 }
 

@@ -159,6 +159,16 @@ Val unpack_bf16x2(Val word) {
   return make_vec({as_f32(word << 16), as_f32(word & 0xffff0000u)});
 }
 
+Val pack_bf16x2(Val low, Val high) {
+  const auto rounded = [](Val x) {
+    const Val bits = as_u32(x);
+    const Val nearest = bits + ((bits >> 16) & 1u) + 0x7fffu;
+    // Rounding must not carry a NaN's payload into infinity.
+    return select((bits & 0x7fffffffu) > 0x7f800000u, bits | 0x400000u, nearest);
+  };
+  return (rounded(low) >> 16) | (rounded(high) & 0xffff0000u);
+}
+
 Val dot4(Val a, Val b, Val acc) {
   Builder* k = builder_of({a, b, acc});
   if (k == nullptr) return {};

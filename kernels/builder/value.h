@@ -175,6 +175,8 @@ Val unpack_f16x2(Val word);
 Val pack_f16x2(Val low, Val high);
 // u32 with two bfloat16 -> f32x2, low half first; exact, by shifts.
 Val unpack_bf16x2(Val word);
+// f32, f32 -> u32 with two bfloat16, to nearest even; NaN stays NaN.
+Val pack_bf16x2(Val low, Val high);
 // acc (i32) + Σ of the four signed byte products of two u32.
 Val dot4(Val a, Val b, Val acc);
 // Byte `index` (0…3) of a u32 as a signed i32.

@@ -4,59 +4,56 @@
 
 namespace bp::kernels {
 
+void Shadow::History::note(const Accessor& who) {
+  if (any_) {
+    if (last_.group != who.group) {
+      several_groups_ = true;
+      several_threads_ = false;
+    } else if (last_.epoch != who.epoch) {
+      several_threads_ = false;  // earlier epochs are ordered before whatever comes
+    } else if (last_.thread != who.thread) {
+      several_threads_ = true;
+    }
+  }
+  any_ = true;
+  last_ = who;
+}
+
+bool Shadow::History::conflicts(const Accessor& who) const {
+  if (!any_) return false;
+  if (several_groups_ || last_.group != who.group) return true;
+  return last_.epoch == who.epoch && (several_threads_ || last_.thread != who.thread);
+}
+
 void Shadow::reset(std::size_t words, bool initialized) {
   Cell cell;
-  cell.flags = initialized ? kInitialized : 0;
+  cell.initialized = initialized;
   cells_.assign(words, cell);
-}
-
-bool Shadow::unordered(const Accessor& a, const Accessor& b) {
-  if (a.group != b.group) return true;
-  return a.epoch == b.epoch && a.thread != b.thread;
-}
-
-bool Shadow::races_with_readers(const Cell& cell, const Accessor& who) {
-  if ((cell.flags & kRead) == 0) return false;
-  if ((cell.flags & kSeveralGroups) != 0 || unordered(cell.reader, who)) return true;
-  // Several threads read in the epoch of `reader`; one of them is another than `who`.
-  return (cell.flags & kSeveral) != 0 && cell.reader.epoch == who.epoch;
 }
 
 Fault Shadow::read(std::size_t word, const Accessor& who) {
   Cell& cell = cells_[word];
-  if ((cell.flags & kInitialized) == 0) return Fault::kUninitialized;
-  if ((cell.flags & kWritten) != 0 && unordered(cell.writer, who)) return Fault::kRace;
-  if ((cell.flags & kRead) != 0) {
-    if (cell.reader.group != who.group) {
-      cell.flags |= kSeveralGroups;
-    } else if (cell.reader.epoch != who.epoch) {
-      cell.flags &= static_cast<uint8_t>(~kSeveral);  // earlier epochs are ordered before any write
-    } else if (cell.reader.thread != who.thread) {
-      cell.flags |= kSeveral;
-    }
-  }
-  cell.flags |= kRead;
-  cell.reader = who;
+  if (!cell.initialized) return Fault::kUninitialized;
+  if (cell.writes.conflicts(who) || cell.atomics.conflicts(who)) return Fault::kRace;
+  cell.reads.note(who);
   return Fault::kNone;
 }
 
 Fault Shadow::write(std::size_t word, const Accessor& who) {
   Cell& cell = cells_[word];
-  if ((cell.flags & kWritten) != 0 && unordered(cell.writer, who)) return Fault::kRace;
-  if (races_with_readers(cell, who)) return Fault::kRace;
-  cell.flags = kInitialized | kWritten;
-  cell.writer = who;
+  if (cell.writes.conflicts(who) || cell.reads.conflicts(who) || cell.atomics.conflicts(who)) {
+    return Fault::kRace;
+  }
+  cell.initialized = true;
+  cell.writes.note(who);
   return Fault::kNone;
 }
 
 Fault Shadow::atomic(std::size_t word, const Accessor& who) {
   Cell& cell = cells_[word];
-  if ((cell.flags & kInitialized) == 0) return Fault::kUninitialized;
-  const bool plain_write = (cell.flags & (kWritten | kByAtomic)) == kWritten;
-  if (plain_write && unordered(cell.writer, who)) return Fault::kRace;
-  if (races_with_readers(cell, who)) return Fault::kRace;
-  cell.flags = kInitialized | kWritten | kByAtomic;
-  cell.writer = who;
+  if (!cell.initialized) return Fault::kUninitialized;
+  if (cell.writes.conflicts(who) || cell.reads.conflicts(who)) return Fault::kRace;
+  cell.atomics.note(who);
   return Fault::kNone;
 }
 

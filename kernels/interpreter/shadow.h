@@ -17,7 +17,9 @@ struct Accessor {
 
 enum class Fault : uint8_t { kNone, kUninitialized, kRace };
 
-// One cell a word. Keeps the last writer and the readers since then (one named, or "several").
+// One cell a word. Per kind of access it keeps the last one exactly, and of those before it whether
+// another thread was among them in the same epoch, or another group at all: enough to decide every
+// later conflict.
 class Shadow {
  public:
   // `initialized`: words hold data before the run.
@@ -27,21 +29,21 @@ class Shadow {
   Fault atomic(std::size_t word, const Accessor& who);
 
  private:
-  enum : uint8_t {
-    kInitialized = 1,
-    kWritten = 2,
-    kByAtomic = 4,
-    kRead = 8,
-    kSeveral = 16,
-    kSeveralGroups = 32
+  class History {
+   public:
+    void note(const Accessor& who);
+    bool conflicts(const Accessor& who) const;
+
+   private:
+    Accessor last_;
+    bool any_ = false;
+    bool several_threads_ = false;  // in the epoch of `last_`
+    bool several_groups_ = false;
   };
   struct Cell {
-    Accessor writer;
-    Accessor reader;
-    uint8_t flags = 0;
+    History writes, reads, atomics;
+    bool initialized = false;
   };
-  static bool unordered(const Accessor& a, const Accessor& b);
-  static bool races_with_readers(const Cell& cell, const Accessor& who);
 
   std::vector<Cell> cells_;
 };

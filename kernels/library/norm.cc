@@ -39,22 +39,26 @@ class NormBuilder {
     if (held) {
       for (uint32_t i = 0; i < rounds_; ++i) finish_vector(t_ + i * threads_, i);
     } else {
-      k_.loop(0, rounds_, 1, [&](Val i) { finish_vector(t_ + i * threads_, kMaxHeldVectors); });
+      k_.loop(0, rounds_, 1, [&](Val i) { finish_vector(t_ + i * threads_, kSomeRound); });
     }
     return k_.finish();
   }
 
  private:
-  bool exact() const { return vectors_ % threads_ == 0; }
-  // Past the end of the row the last vector is read instead, and not used.
-  Val place(Val c) const { return exact() ? c : min(c, vectors_ - 1); }
+  // Does every thread of this round have a vector inside the row? Past its end the last vector is
+  // read instead, and not used. kSomeRound: a round that is not known while building.
+  static constexpr uint32_t kSomeRound = ~0u;
+  bool inside(uint32_t round) const {
+    return vectors_ % threads_ == 0 || (round != kSomeRound && (round + 1) * threads_ <= vectors_);
+  }
+  Val place(Val c, uint32_t round) const { return inside(round) ? c : min(c, vectors_ - 1); }
   Val load(Buf b, Val c) const {
     return lanes_ == 4 ? b.f32x4(c) : lanes_ == 2 ? b.f32x2(c) : b.f32(c);
   }
 
-  Val squares(Val c, Val v, Val sum) const {
+  Val squares(Val c, uint32_t round, Val v, Val sum) const {
     const Val with = dot(v, v, sum);
-    return exact() ? with : select(c < vectors_, with, sum);
+    return inside(round) ? with : select(c < vectors_, with, sum);
   }
 
   void measure(bool held) {
@@ -64,36 +68,36 @@ class NormBuilder {
       total = k_.constant(Kind::kF32, 0);
       for (uint32_t i = 0; i < rounds_; ++i) {
         const Val c = t_ + i * threads_;
-        held_.push_back(load(x_, row_ + place(c)));
-        total = squares(c, held_.back(), total);
+        held_.push_back(load(x_, row_ + place(c, i)));
+        total = squares(c, i, held_.back(), total);
       }
     } else {
       const Var sum = k_.var(0.0f);
       k_.loop(0, rounds_, 1, [&](Val i) {
         const Val c = t_ + i * threads_;
-        sum.set(squares(c, load(x_, row_ + place(c)), sum));
+        sum.set(squares(c, kSomeRound, load(x_, row_ + place(c, kSomeRound)), sum));
       });
       total = sum;
     }
     scale_ = rsqrt(fma(k_.sum(total, threads_), 1.0f / static_cast<float>(s_.width), eps));
   }
 
-  void finish_vector(Val c, uint32_t held) {
-    Val v = held < held_.size() ? held_[held] : load(x_, row_ + place(c));
-    if (s_.normalize) v = v * scale_ * load(gain_, place(c));
-    if (s_.residual) v = v + load(residual_, row_ + place(c));
-    if (s_.write_f32) guarded(c, [&] { y_.store(row_ + c, v); });
-    if (s_.write_int8) quantize(c, v);
+  void finish_vector(Val c, uint32_t round) {
+    Val v = round < held_.size() ? held_[round] : load(x_, row_ + place(c, round));
+    if (s_.normalize) v = v * scale_ * load(gain_, place(c, round));
+    if (s_.residual) v = v + load(residual_, row_ + place(c, round));
+    if (s_.write_f32) guarded(c, round, [&] { y_.store(row_ + c, v); });
+    if (s_.write_int8) quantize(c, round, v);
   }
 
   template <typename F>
-  void guarded(Val c, F body) {
-    if (exact()) return body();
+  void guarded(Val c, uint32_t round, F body) {
+    if (inside(round)) return body();
     k_.when(c < vectors_, body);
   }
 
   // Eight consecutive threads hold a block of 32; all of them are inside the row or none is.
-  void quantize(Val c, Val v) {
+  void quantize(Val c, uint32_t round, Val v) {
     constexpr uint32_t kRun = kActivationBlock / 4;
     Val largest = max(max(abs(v[0]), abs(v[1])), max(abs(v[2]), abs(v[3])));
     largest = k_.max_of(largest, kRun);
@@ -103,7 +107,7 @@ class NormBuilder {
     for (uint32_t i = 0; i < 4; ++i)
       q.push_back(to_i32(rint(min(max(v[i] * inverse, -127.0f), 127.0f))));
     const Val sum = k_.sum((q[0] + q[1]) + (q[2] + q[3]), kRun);
-    guarded(c, [&] {
+    guarded(c, round, [&] {
       quants_.store(row_ + c, pack_i8x4(q[0], q[1], q[2], q[3]));
       k_.when((c % kRun) == 0, [&] {
         scales_.store((row_ + c) / kRun,

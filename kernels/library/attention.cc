@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+// Split-KV attention.
+#include "kernels/library/attention.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/builder/builder.h"
+#include "kernels/library/activation.h"
+
+namespace bp::kernels {
+namespace {
+
+constexpr float kLog2E = 1.44269504f;
+// Less than every score, and finite, so that a difference of two of them is no NaN.
+constexpr float kNothing = -1e30f;
+constexpr uint32_t kMaxHeadDim = 1024;
+constexpr uint32_t kMaxSplits = 256;
+constexpr uint32_t kMapThreads = 64;
+
+// How a row of D cache elements is shared by the lanes of a run.
+struct RowLayout {
+  uint32_t words;     // of a row
+  uint32_t per_word;  // elements
+  uint32_t lanes;     // power of two that divides words
+  uint32_t width;     // words a load: 4 neighbours, or 1 with the lanes interleaved
+  uint32_t loads() const { return words / lanes / width; }
+  // Element pair or element `i` of a lane's share, in words from the start of the row.
+  Val word(Val lane, uint32_t load) const { return width == 4 ? lane * loads() + load : lane + load * lanes; }
+};
+
+RowLayout layout_of(const AttentionSpec& s) {
+  RowLayout l{};
+  l.per_word = s.cache == "f32" ? 1 : 2;
+  l.words = s.head_dim / l.per_word;
+  l.lanes = 1;
+  while (l.words % (l.lanes * 2) == 0 && l.words / (l.lanes * 2) >= 4 && l.lanes < 32) l.lanes *= 2;
+  l.width = l.words / l.lanes % 4 == 0 ? 4 : 1;
+  return l;
+}
+
+class AttentionBuilder {
+ public:
+  AttentionBuilder(const AttentionSpec& spec, const AttentionSchedule& schedule)
+      : s_(spec), d_(schedule), l_(layout_of(spec)), k_("attention", schedule.threads) {}
+  Result<Kernel> build();
+
+ private:
+  struct Head {
+    std::vector<Val> q;    // this lane's share, scaled
+    std::vector<Var> acc;  // this lane's share of Σ p·v
+    Var largest, sum;
+  };
+  void declare();
+  void load_queries();
+  std::vector<Val> cache_row(Buf cache, Val row) const;
+  void key(Val j, Val valid);
+  void join();
+  uint32_t runs() const { return d_.threads / l_.lanes; }
+
+  const AttentionSpec& s_;
+  const AttentionSchedule& d_;
+  const RowLayout l_;
+  Builder k_;
+  Buf q_, keys_, values_, tokens_, pages_, y_, partial_, sums_;
+  Val page_count_, blocks_, lane_, run_, token_, first_head_, kv_head_, sequence_, split_;
+  std::vector<Head> heads_;
+};
+
+void AttentionBuilder::declare() {
+  q_ = k_.in("q");
+  keys_ = k_.in("k_cache");
+  values_ = k_.in("v_cache");
+  tokens_ = k_.in("tokens");
+  pages_ = k_.in("page_table");
+  if (d_.splits == 1) {
+    y_ = k_.out("y");
+  } else {
+    partial_ = k_.out("partial");
+    sums_ = k_.out("partial_sums");
+  }
+  page_count_ = k_.param_u32("pages");
+  blocks_ = k_.param_u32("blocks");
+  const uint32_t groups = s_.heads / d_.heads_per_group;
+  lane_ = k_.tid() % l_.lanes;
+  run_ = k_.tid() / l_.lanes;
+  token_ = k_.group_x() / groups;
+  first_head_ = k_.group_x() % groups * d_.heads_per_group;
+  kv_head_ = first_head_ / (s_.heads / s_.kv_heads);
+  split_ = k_.group_y();
+}
+
+void AttentionBuilder::load_queries() {
+  const float scale = s_.softcap > 0 ? s_.scale / s_.softcap : s_.scale * kLog2E;
+  for (uint32_t h = 0; h < d_.heads_per_group; ++h) {
+    Head head;
+    const Val row = (token_ * s_.heads + first_head_ + h) * s_.head_dim;
+    for (uint32_t i = 0; i < l_.loads(); ++i) {
+      for (uint32_t w = 0; w < l_.width; ++w) {
+        const Val element = (l_.word(lane_, i) * l_.width + w) * l_.per_word;
+        for (uint32_t e = 0; e < l_.per_word; ++e) {
+          head.q.push_back(q_.f32(row + element + e) * scale);
+          head.acc.push_back(k_.var(0.0f));
+        }
+      }
+    }
+    head.largest = k_.var(kNothing);
+    head.sum = k_.var(0.0f);
+    heads_.push_back(std::move(head));
+  }
+}
+
+// This lane's share of a cache row, as floats.
+std::vector<Val> AttentionBuilder::cache_row(Buf cache, Val row) const {
+  std::vector<Val> out;
+  for (uint32_t i = 0; i < l_.loads(); ++i) {
+    const Val words = cache.words(row * (l_.words / l_.width) + l_.word(lane_, i), l_.width);
+    for (uint32_t w = 0; w < l_.width; ++w) {
+      if (l_.per_word == 1) {
+        out.push_back(as_f32(words[w]));
+        continue;
+      }
+      const Val pair = s_.cache == "f16" ? unpack_f16x2(words[w]) : unpack_bf16x2(words[w]);
+      out.push_back(pair[0]);
+      out.push_back(pair[1]);
+    }
+  }
+  return out;
+}
+
+// One key for each run. All threads come here; those without a key (not `valid`) change nothing.
+void AttentionBuilder::key(Val j, Val valid) {
+  const Val page = min(pages_.u32(sequence_ * blocks_ + j / s_.page_size), page_count_ - 1);
+  const Val row = (page * s_.kv_heads + kv_head_) * s_.page_size + j % s_.page_size;
+  const std::vector<Val> k_row = cache_row(keys_, row), v_row = cache_row(values_, row);
+  for (Head& head : heads_) {
+    Val score = head.q[0] * k_row[0];
+    for (size_t i = 1; i < k_row.size(); ++i) score = fma(head.q[i], k_row[i], score);
+    score = k_.sum(score, l_.lanes);
+    if (s_.softcap > 0) score = tanh(score) * (s_.softcap * kLog2E);
+    score = select(valid, score, kNothing);
+    const Val before = head.largest, now = max(before, score);
+    const Val keep = exp2(before - now), p = select(valid, exp2(score - now), 0.0f);
+    head.largest.set(now);
+    head.sum.set(fma(head.sum, keep, p));
+    for (size_t i = 0; i < v_row.size(); ++i) head.acc[i].set(fma(p, v_row[i], head.acc[i] * keep));
+  }
+}
+
+// Joins the runs' softmaxes through shared memory and writes the rows, head by head.
+void AttentionBuilder::join() {
+  Shared largest = k_.shared("largest", kF32, runs()), sums = k_.shared("sums", kF32, runs());
+  Shared acc = k_.shared("acc", kF32, runs() * s_.head_dim);
+  for (uint32_t h = 0; h < heads_.size(); ++h) {
+    if (h > 0) k_.barrier();
+    k_.when(lane_ == 0, [&] {
+      largest.store(run_, heads_[h].largest.get());
+      sums.store(run_, heads_[h].sum.get());
+    });
+    size_t at = 0;
+    for (uint32_t i = 0; i < l_.loads(); ++i) {
+      for (uint32_t w = 0; w < l_.width; ++w) {
+        for (uint32_t e = 0; e < l_.per_word; ++e) {
+          const Val element = (l_.word(lane_, i) * l_.width + w) * l_.per_word + e;
+          acc.store(run_ * s_.head_dim + element, heads_[h].acc[at++].get());
+        }
+      }
+    }
+    k_.barrier();
+    const Var top = k_.var(kNothing), total = k_.var(0.0f);
+    k_.loop(0, runs(), 1, [&](Val r) { top.set(max(top, largest.load(r))); });
+    k_.loop(0, runs(), 1, [&](Val r) { total.set(fma(sums.load(r), exp2(largest.load(r) - top), total)); });
+    const Val out_row = token_ * s_.heads + first_head_ + h;
+    k_.loop(k_.tid(), s_.head_dim, d_.threads, [&](Val element) {
+      const Var sum = k_.var(0.0f);
+      k_.loop(0, runs(), 1, [&](Val r) {
+        sum.set(fma(acc.load(r * s_.head_dim + element), exp2(largest.load(r) - top), sum));
+      });
+      if (d_.splits == 1) {
+        y_.store(out_row * s_.head_dim + element, sum.get() / total);
+      } else {
+        partial_.store((out_row * d_.splits + split_) * s_.head_dim + element, sum.get());
+      }
+    });
+    if (d_.splits == 1) continue;
+    k_.when(k_.tid() == 0, [&] {
+      sums_.store(out_row * d_.splits + split_, make_vec({as_u32(top), as_u32(total)}));
+    });
+  }
+}
+
+Result<Kernel> AttentionBuilder::build() {
+  declare();
+  load_queries();
+  const Val where = tokens_.u32x2(token_);
+  sequence_ = where[0];
+  const Val end = where[1] + 1;
+  const Val begin = s_.window > 0 ? select(end > s_.window, end - s_.window, 0) : k_.constant(Kind::kU32, 0);
+  // Each part gets the same whole number of rounds; the last ones may have none.
+  const Val rounds = (end - begin + (runs() * d_.splits - 1)) / (runs() * d_.splits);
+  k_.loop(0, rounds, 1, [&](Val i) {
+    const Val j = begin + (split_ * rounds + i) * runs() + run_;
+    key(min(j, end - 1), j < end);
+  });
+  join();
+  return k_.finish();
+}
+
+Status check(const AttentionSpec& s, const AttentionSchedule& d) {
+  const auto refuse = [&](const char* why) {
+    return error(Code::kInvalidArgument, "attention with {} heads on {} of {} ({}): {}", s.heads, s.kv_heads,
+                 s.head_dim, s.cache, why);
+  };
+  if (s.cache != "f16" && s.cache != "f32" && s.cache != "bf16") return refuse("no such cache format");
+  if (s.heads == 0 || s.kv_heads == 0 || s.heads % s.kv_heads != 0) return refuse("heads must divide");
+  if (s.head_dim == 0 || s.head_dim > kMaxHeadDim || (s.cache != "f32" && s.head_dim % 2 != 0)) {
+    return refuse("no such head size");
+  }
+  if (s.page_size == 0) return refuse("empty pages");
+  if (d.heads_per_group == 0 || s.heads / s.kv_heads % d.heads_per_group != 0) {
+    return refuse("heads_per_group must divide the heads of a cache head");
+  }
+  if (d.splits == 0 || d.splits > kMaxSplits) return refuse("1 to 256 splits");
+  if (!is_power_of_two(d.threads) || d.threads > kMaxThreads || d.threads < layout_of(s).lanes) {
+    return refuse("threads must be a power of two and hold one key");
+  }
+  return {};
+}
+
+}  // namespace
+
+AttentionSchedule default_schedule(const AttentionSpec& spec, const Caps& caps, uint32_t tokens, uint32_t context) {
+  AttentionSchedule d;
+  const uint32_t shared_heads = spec.kv_heads == 0 ? 1 : std::max(1u, spec.heads / spec.kv_heads);
+  d.heads_per_group = 1;
+  while (d.heads_per_group < 4 && shared_heads % (d.heads_per_group * 2) == 0) d.heads_per_group *= 2;
+  const RowLayout l = layout_of(spec);
+  d.threads = std::max(std::min<uint32_t>(128, caps.max_threads), caps.subgroup_size);
+  // The runs' sums have to fit into shared memory, with some left for reductions.
+  while (d.threads > l.lanes && uint64_t{d.threads} / l.lanes * (spec.head_dim + 2) * 4 + 2048 > caps.shared_bytes) {
+    d.threads /= 2;
+  }
+  const uint32_t groups = std::max(1u, tokens * (spec.heads / d.heads_per_group));
+  const uint32_t keys_per_part = 128;
+  d.splits = std::clamp((4 * caps.compute_units + groups - 1) / groups, 1u, std::max(1u, context / keys_per_part));
+  d.splits = std::min(d.splits, kMaxSplits);
+  return d;
+}
+
+Result<Kernel> build_token_map() {
+  Builder k("token_map", kMapThreads);
+  Buf starts = k.in("query_start"), lengths = k.in("context_length"), tokens = k.out("tokens");
+  const Val s = k.group_x() * kMapThreads + k.tid();
+  k.when(s < k.param_u32("sequences"), [&] {
+    const Val end = starts.u32(s + 1), length = lengths.u32(s);
+    k.loop(starts.u32(s), end, 1, [&](Val t) { tokens.store(t, make_vec({s, length - (end - t)})); });
+  });
+  return k.finish();
+}
+
+Result<Kernel> build_attention(const AttentionSpec& spec, const AttentionSchedule& schedule) {
+  BP_TRY(check(spec, schedule));
+  return AttentionBuilder(spec, schedule).build();
+}
+
+Result<Kernel> build_attention_combine(const AttentionSpec& spec, uint32_t splits, uint32_t threads) {
+  if (spec.head_dim == 0 || spec.head_dim > kMaxHeadDim || splits == 0 || splits > kMaxSplits ||
+      threads == 0 || threads > kMaxThreads) {
+    return error(Code::kInvalidArgument, "combining {} parts of {} with {} threads: no such kernel", splits,
+                 spec.head_dim, threads);
+  }
+  Builder k("attention_combine", threads);
+  Buf partial = k.in("partial"), sums = k.in("partial_sums"), y = k.out("y");
+  const Val row = k.group_x();
+  const Var top = k.var(kNothing), total = k.var(0.0f);
+  k.loop(0, splits, 1, [&](Val i) { top.set(max(top, as_f32(sums.u32x2(row * splits + i)[0]))); });
+  k.loop(0, splits, 1, [&](Val i) {
+    const Val pair = as_f32(sums.u32x2(row * splits + i));
+    total.set(fma(pair[1], exp2(pair[0] - top), total));
+  });
+  k.loop(k.tid(), spec.head_dim, threads, [&](Val element) {
+    const Var sum = k.var(0.0f);
+    k.loop(0, splits, 1, [&](Val i) {
+      const Val weight = exp2(as_f32(sums.u32x2(row * splits + i)[0]) - top);
+      sum.set(fma(partial.f32((row * splits + i) * spec.head_dim + element), weight, sum));
+    });
+    y.store(row * spec.head_dim + element, sum.get() / total);
+  });
+  return k.finish();
+}
+
+}  // namespace bp::kernels

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Embedding rows and argmax.
+#include "kernels/library/embed.h"
+
+#include <vector>
+
+#include "kernels/builder/builder.h"
+#include "kernels/library/weights.h"
+
+namespace bp::kernels {
+namespace {
+
+constexpr uint32_t kMaxColumns = 1u << 24;
+
+bool valid_threads(uint32_t threads) { return is_power_of_two(threads) && threads <= kMaxThreads; }
+
+// All elements of a chunk with their true values, in order.
+std::vector<Val> values_of(const WeightReader& reader, const WeightChunk& chunk, uint32_t columns, float scale) {
+  std::vector<Val> out(reader.chunk_elements(columns));
+  for (uint32_t part = 0; part < reader.parts(columns); ++part) {
+    for (const WeightElement& e : reader.unpack(chunk, part, columns)) {
+      const Val v = chunk.scale.is_literal() ? e.value : e.value * chunk.scale;
+      out[e.offset] = v * (e.factor * scale);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<Kernel> build_embed(const EmbedSpec& spec, uint32_t threads) {
+  const WeightReader* reader = find_weight_reader(spec.format);
+  const uint32_t chunk = reader != nullptr ? reader->chunk_elements(spec.columns) : 0;
+  if (chunk == 0 || spec.rows == 0 || spec.columns == 0 || spec.columns > kMaxColumns || !valid_threads(threads)) {
+    return error(Code::kInvalidArgument, "embed {} [{}, {}] with {} threads: no such kernel", spec.format,
+                 spec.rows, spec.columns, threads);
+  }
+  if (uint64_t{spec.rows} * (spec.columns / chunk) > uint64_t{1} << 31) {
+    return error(Code::kInvalidArgument, "embed [{}, {}]: more chunks than a 32-bit index has", spec.rows, spec.columns);
+  }
+  Builder k("embed_" + spec.format, threads);
+  Buf ids = k.in("ids");
+  const std::vector<Buf> planes = reader->declare(k, "table");
+  Buf y = k.out("y"), errors = k.in_out("errors");
+  const Val token = k.group_x(), t = k.tid(), id = ids.u32(token);
+  const Val known = id < spec.rows;
+  k.when(~known & (t == 0), [&] { errors.atomic_add(0, 1u); });
+  const uint32_t chunks = spec.columns / chunk, lanes = chunk % 4 == 0 ? 4 : chunk;
+  k.loop(t, chunks, threads, [&](Val c) {
+    const WeightChunk words = reader->load(planes, min(id, spec.rows - 1) * chunks + c, spec.columns);
+    const std::vector<Val> v = values_of(*reader, words, spec.columns, spec.scale);
+    for (uint32_t i = 0; i < chunk; i += lanes) {
+      std::vector<Val> some;
+      for (uint32_t j = 0; j < lanes; ++j) some.push_back(select(known, v[i + j], 0.0f));
+      y.store((token * chunks + c) * (chunk / lanes) + i / lanes, make_vec(some));
+    }
+  });
+  return k.finish();
+}
+
+Result<Kernel> build_argmax(uint32_t columns, uint32_t threads) {
+  if (columns == 0 || columns > kMaxColumns || !valid_threads(threads)) {
+    return error(Code::kInvalidArgument, "argmax over {} with {} threads: no such kernel", columns, threads);
+  }
+  Builder k("argmax", threads);
+  Buf x = k.in("x"), y = k.out("y");
+  const Val row = k.group_x() * columns, t = k.tid();
+  const Var best = k.var(k.constant(Kind::kF32, 0xff800000u)), at = k.var(k.constant(Kind::kU32, ~0u));
+  k.loop(t, columns, threads, [&](Val i) {
+    const Val v = x.f32(row + i);
+    // The first of a thread's elements that is not NaN also wins as -infinity.
+    k.when((v > best) | ((at == ~0u) & (v == best)), [&] {
+      best.set(v);
+      at.set(i);
+    });
+  });
+  const Val largest = k.max_of(best, threads);
+  const Val index = k.min_of(select(best.get() == largest, at, k.constant(Kind::kU32, ~0u)), threads);
+  k.when(t == 0, [&] { y.store(k.group_x(), select(index < columns, index, 0)); });
+  return k.finish();
+}
+
+}  // namespace bp::kernels

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows picked by number: op embed (a weight's rows, any format, times a factor), op gather_rows
+// (activations), and the index of each row's largest element for greedy sampling.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "kernels/ir/caps.h"
+#include "kernels/ir/ir.h"
+
+namespace bp::kernels {
+
+struct EmbedSpec {
+  std::string format = "f32";  // of the table; "f32" also serves gather_rows
+  uint32_t rows = 0;           // V
+  uint32_t columns = 0;        // n
+  float scale = 1.0f;
+};
+
+// Launch on grid (ids, 1). Buffers: ids [T] i32; the table's planes; y [T, n] f32; errors: one word
+// that counts ids outside [0, V), whose rows become zeros. The host looks at it after the pass.
+Result<Kernel> build_embed(const EmbedSpec& spec, uint32_t threads);
+
+// Launch on grid (rows, 1). Buffers: x [rows, n] f32; y [rows] i32, the lowest index of the largest
+// element. NaN never wins; a row of nothing else gives 0.
+Result<Kernel> build_argmax(uint32_t columns, uint32_t threads);
+
+}  // namespace bp::kernels
