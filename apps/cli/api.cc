@@ -54,8 +54,8 @@ Result<std::string> detokenize(const bp_model* model, const std::vector<int32_t>
   BP_TRY(call(bp_model_detokenize, model, ids.data(), uint64_t{ids.size()}, int32_t{0},
               static_cast<char*>(nullptr), uint64_t{0}, &length));
   std::string text(length, '\0');
-  BP_TRY(call(bp_model_detokenize, model, ids.data(), uint64_t{ids.size()}, int32_t{0},
-              text.data(), uint64_t{text.size()}, &length));
+  BP_TRY(call(bp_model_detokenize, model, ids.data(), uint64_t{ids.size()}, int32_t{0}, text.data(),
+              uint64_t{text.size()}, &length));
   return text;
 }
 

@@ -33,13 +33,16 @@ struct DestroySession {
 using ModelHandle = std::unique_ptr<bp_model, CloseModel>;
 using SessionHandle = std::unique_ptr<bp_session, DestroySession>;
 
-inline bp_string view(std::string_view text) { return {text.data(), text.size()}; }
-inline std::string_view view(const bp_string& text) { return {text.data, text.length}; }
+inline bp_string view(std::string_view text) {
+  return {text.data(), text.size()};
+}
+inline std::string_view view(const bp_string& text) {
+  return {text.data, text.length};
+}
 
 Result<ModelHandle> open_model(const std::string& path);
 Result<bp_model_info> describe(const bp_model* model);
-Result<std::vector<int32_t>> tokenize(const bp_model* model, std::string_view text,
-                                      uint32_t flags);
+Result<std::vector<int32_t>> tokenize(const bp_model* model, std::string_view text, uint32_t flags);
 Result<std::vector<int32_t>> tokenize_chat(const bp_model* model, const bp_chat_request& request);
 Result<std::string> detokenize(const bp_model* model, const std::vector<int32_t>& ids);
 std::vector<int32_t> session_tokens(const bp_session* session);

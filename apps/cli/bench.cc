@@ -36,8 +36,12 @@ struct Spread {
     if (n == 0) return 0;
     return n % 2 == 1 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
   }
-  double min() const { return values.empty() ? 0 : *std::min_element(values.begin(), values.end()); }
-  double max() const { return values.empty() ? 0 : *std::max_element(values.begin(), values.end()); }
+  double min() const {
+    return values.empty() ? 0 : *std::min_element(values.begin(), values.end());
+  }
+  double max() const {
+    return values.empty() ? 0 : *std::max_element(values.begin(), values.end());
+  }
   Json json() const { return {{"median", median()}, {"min", min()}, {"max", max()}}; }
 };
 
@@ -58,7 +62,8 @@ uint64_t bytes_per_token(const ModelFile& file) {
       const fb::Value& value = *plan.values()->Get(static_cast<uint32_t>(input));
       if (value.role() != fb::Role::Weight) continue;
       double read = 1;
-      if (op == "embed") read = 1.0 / static_cast<double>(std::max<uint64_t>(hyper.vocabulary(), 1));
+      if (op == "embed")
+        read = 1.0 / static_cast<double>(std::max<uint64_t>(hyper.vocabulary(), 1));
       if (op.starts_with("moe_linear") && hyper.experts() != 0) {
         read = static_cast<double>(hyper.experts_used()) / static_cast<double>(hyper.experts());
       }
@@ -170,8 +175,10 @@ Status bench(const Arguments& args) {
   json["load_ms"] = load_ms;
   json["peak_rss_bytes"] = peak_rss;
   json["fallback_steps"] = stats.fallback_steps;
-  if (args.json) fmt::print("{}\n", json.dump());
-  else print_text(json);
+  if (args.json)
+    fmt::print("{}\n", json.dump());
+  else
+    print_text(json);
   return {};
 }
 

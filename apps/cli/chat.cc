@@ -42,13 +42,20 @@ class Chat {
     const std::string rest = space == std::string::npos ? "" : line.substr(space + 1);
     Status status;
     if (name == "/quit" || name == "/exit") return false;
-    if (name == "/reset") reset();
-    else if (name == "/system") set_system(rest);
-    else if (name == "/stats") print_stats();
-    else if (name == "/save") status = save(rest);
-    else if (name == "/load") status = load(rest);
-    else if (name == "/help") fmt::print("{}\n", kHelp);
-    else fmt::print(stderr, "unknown command {}; /help lists them\n", name);
+    if (name == "/reset")
+      reset();
+    else if (name == "/system")
+      set_system(rest);
+    else if (name == "/stats")
+      print_stats();
+    else if (name == "/save")
+      status = save(rest);
+    else if (name == "/load")
+      status = load(rest);
+    else if (name == "/help")
+      fmt::print("{}\n", kHelp);
+    else
+      fmt::print(stderr, "unknown command {}; /help lists them\n", name);
     if (!status.ok()) fmt::print(stderr, "backplane: {}\n", status.message());
     return true;
   }
@@ -72,8 +79,8 @@ class Chat {
     const std::string text = messages_.dump(-1, ' ', false, Json::error_handler_t::replace);
     bp_chat_request request = BP_CHAT_REQUEST_INIT;
     request.messages = view(text);
-    BP_TRY(call(bp_session_feed_chat, session_.get(),
-                static_cast<const bp_chat_request*>(&request), static_cast<uint64_t*>(nullptr)));
+    BP_TRY(call(bp_session_feed_chat, session_.get(), static_cast<const bp_chat_request*>(&request),
+                static_cast<uint64_t*>(nullptr)));
     std::string said;
     int32_t finish = 0;
     ++options_.seed;  // a repeated question may get another answer
@@ -100,12 +107,13 @@ class Chat {
     const auto rate = [](uint64_t n, uint64_t ns) {
       return ns == 0 ? 0.0 : static_cast<double>(n) * 1e9 / static_cast<double>(ns);
     };
-    fmt::print("{}: {} of {} tokens in context; prompt {} tokens at {:.1f} tok/s, generated {} at "
-               "{:.1f} tok/s\n",
-               view(stats.device), bp_session_position(session_.get()),
-               bp_session_capacity(session_.get()), stats.prompt_tokens,
-               rate(stats.prompt_tokens, stats.prompt_ns), stats.generated_tokens,
-               rate(stats.generated_tokens, stats.generated_ns));
+    fmt::print(
+        "{}: {} of {} tokens in context; prompt {} tokens at {:.1f} tok/s, generated {} at "
+        "{:.1f} tok/s\n",
+        view(stats.device), bp_session_position(session_.get()),
+        bp_session_capacity(session_.get()), stats.prompt_tokens,
+        rate(stats.prompt_tokens, stats.prompt_ns), stats.generated_tokens,
+        rate(stats.generated_tokens, stats.generated_ns));
   }
 
   Status save(const std::string& path) {

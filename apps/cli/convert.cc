@@ -66,8 +66,10 @@ Status convert(const Arguments& args) {
 Result<std::string> resolve_model(const std::string& source) {
   std::error_code ignored;
   if (!fs::exists(source, ignored)) {
-    return error(Code::kNotFound, "no model at '{}'; give a .bpm file, a .gguf file or a Hugging "
-                 "Face folder", source);
+    return error(Code::kNotFound,
+                 "no model at '{}'; give a .bpm file, a .gguf file or a Hugging "
+                 "Face folder",
+                 source);
   }
   const bool checkpoint =
       fs::is_directory(source, ignored) || fs::path(source).extension() == ".gguf";

@@ -15,10 +15,14 @@ using Json = nlohmann::ordered_json;
 
 const char* kind_name(int32_t kind) {
   switch (kind) {
-    case BP_DEVICE_KIND_CPU: return "cpu";
-    case BP_DEVICE_KIND_INTEGRATED: return "integrated";
-    case BP_DEVICE_KIND_DISCRETE: return "discrete";
-    default: return "other";
+    case BP_DEVICE_KIND_CPU:
+      return "cpu";
+    case BP_DEVICE_KIND_INTEGRATED:
+      return "integrated";
+    case BP_DEVICE_KIND_DISCRETE:
+      return "discrete";
+    default:
+      return "other";
   }
 }
 
@@ -44,7 +48,9 @@ Result<std::vector<bp_plugin_entry>> all_plugins() {
   return plugins;
 }
 
-Json text_or_null(std::string_view text) { return text.empty() ? Json() : Json(text); }
+Json text_or_null(std::string_view text) {
+  return text.empty() ? Json() : Json(text);
+}
 
 Json device_json(const bp_device_entry& d) {
   return {{"id", view(d.id)},
@@ -85,8 +91,8 @@ Status print_devices(bool json) {
   }
   for (const auto& d : devices) {
     fmt::print("{:<10} {:<10} {}{}  {}  {}\n", view(d.id), kind_name(d.kind), view(d.name),
-               d.memory_bytes == 0 ? "" : "  " + human_bytes(d.memory_bytes),
-               view(d.architecture), view(d.driver));
+               d.memory_bytes == 0 ? "" : "  " + human_bytes(d.memory_bytes), view(d.architecture),
+               view(d.driver));
     if (d.usable == 0) fmt::print("{:<10} not usable: {}\n", "", view(d.reason));
   }
   for (const auto& plugin : plugins) {
@@ -132,8 +138,9 @@ Status doctor() {
       return {};
     }
   }
-  fmt::print("\nNothing can run. Plugins are looked for in folders given with --plugin, in those "
-             "of BACKPLANE_PLUGIN_PATH, and in plugins.d beside the library and the program.\n");
+  fmt::print(
+      "\nNothing can run. Plugins are looked for in folders given with --plugin, in those "
+      "of BACKPLANE_PLUGIN_PATH, and in plugins.d beside the library and the program.\n");
   return error(Code::kUnavailable, "no usable device");
 }
 

@@ -37,7 +37,9 @@ Result<std::vector<int32_t>> read_tokens(const bp_model* model, const std::strin
 }
 
 // The model's own first tokens, which every window begins with.
-Result<std::vector<int32_t>> prefix_tokens(const bp_model* model) { return tokenize(model, "", 0); }
+Result<std::vector<int32_t>> prefix_tokens(const bp_model* model) {
+  return tokenize(model, "", 0);
+}
 
 // Natural logarithm of Σ exp, without overflow.
 double log_sum_exp(std::span<const float> logits) {
@@ -90,13 +92,14 @@ Status perplexity(const Arguments& args) {
   for (const auto& window : windows) {
     BP_TRY(run_window(session.get(), window, [&](uint64_t at, std::span<const float> logits) {
       if (at + 1 >= window.size() || at + 1 < skip) return;
-      loss += log_sum_exp(logits) -
-              static_cast<double>(logits[static_cast<size_t>(window[at + 1])]);
+      loss +=
+          log_sum_exp(logits) - static_cast<double>(logits[static_cast<size_t>(window[at + 1])]);
       ++predicted;
     }));
     bar.update(done += window.size(), ids.size(), "tokens");
   }
-  if (predicted == 0) return error(Code::kInvalidArgument, "the context is too small to predict in");
+  if (predicted == 0)
+    return error(Code::kInvalidArgument, "the context is too small to predict in");
   const double mean = loss / static_cast<double>(predicted);
   if (args.json) {
     fmt::print("{}\n", Json{{"tokens", ids.size()},
@@ -155,9 +158,8 @@ Status compare(const Arguments& args) {
   Difference difference;
   uint64_t done = 0;
   // Short windows: the logits of one are kept in memory.
-  const uint64_t capacity =
-      std::min<uint64_t>({bp_session_capacity(session_a.get()),
-                          bp_session_capacity(session_b.get()), 256});
+  const uint64_t capacity = std::min<uint64_t>(
+      {bp_session_capacity(session_a.get()), bp_session_capacity(session_b.get()), 256});
   for (const auto& window : windows_of(ids, prefix, capacity)) {
     std::vector<float> kept;
     uint64_t vocabulary = 0;
@@ -186,10 +188,11 @@ Status compare(const Arguments& args) {
                             {"logit_error_max_relative", difference.relative_max}}
                            .dump());
   } else {
-    fmt::print("KL divergence {:.3e} nats (largest {:.3e}), same first choice {:.2f} %, largest "
-               "logit error {:.4g} ({:.3e} of the largest logit), over {} tokens\n",
-               kl, difference.kl_max, agreement * 100, difference.logit_max,
-               difference.relative_max, difference.count);
+    fmt::print(
+        "KL divergence {:.3e} nats (largest {:.3e}), same first choice {:.2f} %, largest "
+        "logit error {:.4g} ({:.3e} of the largest logit), over {} tokens\n",
+        kl, difference.kl_max, agreement * 100, difference.logit_max, difference.relative_max,
+        difference.count);
   }
   return {};
 }

@@ -80,15 +80,21 @@ Json summary_json(const ModelFile& file) {
   json["parameters"] = parameters;
   json["weights_format"] = text_of(model.weights_format());
   json["bytes_by_format"] = formats;
-  json["hyper_parameters"] = {{"vocabulary", h.vocabulary()}, {"dim", h.dim()},
-                              {"layers", h.layers()},         {"heads", h.heads()},
-                              {"kv_heads", h.kv_heads()},     {"head_dim", h.head_dim()},
-                              {"ffn_dim", h.ffn_dim()},       {"context_length", h.context_length()},
-                              {"experts", h.experts()},       {"experts_used", h.experts_used()},
+  json["hyper_parameters"] = {{"vocabulary", h.vocabulary()},
+                              {"dim", h.dim()},
+                              {"layers", h.layers()},
+                              {"heads", h.heads()},
+                              {"kv_heads", h.kv_heads()},
+                              {"head_dim", h.head_dim()},
+                              {"ffn_dim", h.ffn_dim()},
+                              {"context_length", h.context_length()},
+                              {"experts", h.experts()},
+                              {"experts_used", h.experts_used()},
                               {"sliding_window", h.sliding_window()}};
   json["tensors"] = file.tensor_count();
   json["plan_steps"] = file.plan().steps()->size();
-  json["tokenizer"] = model.tokenizer() == nullptr ? Json() : Json(text_of(model.tokenizer()->kind()));
+  json["tokenizer"] =
+      model.tokenizer() == nullptr ? Json() : Json(text_of(model.tokenizer()->kind()));
   json["chat_templates"] = model.chat_templates() == nullptr ? 0u : model.chat_templates()->size();
   json["sources"] = Json::array();
   if (model.sources() != nullptr) {
@@ -133,10 +139,11 @@ Json tensors_json(const ModelFile& file) {
   Json list = Json::array();
   for (uint32_t i = 0; i < file.tensor_count(); ++i) {
     const fb::Tensor& tensor = *file.model().tensors()->Get(i);
-    list.push_back({{"name", text_of(tensor.name())},
-                    {"format", text_of(tensor.format())},
-                    {"shape", std::vector<uint64_t>(tensor.shape()->begin(), tensor.shape()->end())},
-                    {"bytes", bytes_of(tensor)}});
+    list.push_back(
+        {{"name", text_of(tensor.name())},
+         {"format", text_of(tensor.format())},
+         {"shape", std::vector<uint64_t>(tensor.shape()->begin(), tensor.shape()->end())},
+         {"bytes", bytes_of(tensor)}});
   }
   return list;
 }
@@ -144,8 +151,10 @@ Json tensors_json(const ModelFile& file) {
 Json plan_json(const fb::Plan& plan) {
   Json list = Json::array();
   for (const fb::Step* step : *plan.steps()) {
-    Json entry = {{"op", text_of(step->op())}, {"version", step->version()},
-                  {"layer", step->layer()},    {"inputs", Json::array()},
+    Json entry = {{"op", text_of(step->op())},
+                  {"version", step->version()},
+                  {"layer", step->layer()},
+                  {"inputs", Json::array()},
                   {"outputs", Json::array()}};
     for (const int32_t v : *step->inputs()) entry["inputs"].push_back(operand_text(plan, v));
     for (const int32_t v : *step->outputs()) entry["outputs"].push_back(operand_text(plan, v));

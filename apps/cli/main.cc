@@ -15,8 +15,9 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("backplane ") + bp_version());
   app.require_subcommand(1);
   app.fallthrough();
-  app.footer("Try: backplane run MODEL -p \"Tell me a story\"     Help on one command: backplane "
-             "run --help");
+  app.footer(
+      "Try: backplane run MODEL -p \"Tell me a story\"     Help on one command: backplane "
+      "run --help");
   std::string log_level = bp::environment("BACKPLANE_LOG").value_or("warning");
   app.add_option("--log-level", log_level,
                  "trace, debug, info, warning, error or off, to stderr (also BACKPLANE_LOG)")
@@ -27,9 +28,9 @@ int main(int argc, char** argv) {
       ->allow_extra_args(false);
 
   Action action;
-  constexpr Register kCommands[] = {add_run,     add_chat,       add_convert,  add_inspect,
-                                    add_bench,   add_perplexity, add_compare,  add_tokenize,
-                                    add_detokenize, add_template, add_devices, add_plugins,
+  constexpr Register kCommands[] = {add_run,        add_chat,       add_convert, add_inspect,
+                                    add_bench,      add_perplexity, add_compare, add_tokenize,
+                                    add_detokenize, add_template,   add_devices, add_plugins,
                                     add_doctor};
   for (const Register add : kCommands) add(app, &action);
   try {

@@ -10,12 +10,14 @@ void RuntimeOptions::add_to(CLI::App* command, bool with_model) {
     command->add_option("MODEL", model, "A .bpm file, a .gguf file, or a Hugging Face folder")
         ->required();
   }
-  command->add_option("--device", device,
-                      "cpu, cuda, rocm, vulkan, opencl, one of them with an index (vulkan:1), or "
-                      "auto")
+  command
+      ->add_option("--device", device,
+                   "cpu, cuda, rocm, vulkan, opencl, one of them with an index (vulkan:1), or "
+                   "auto")
       ->capture_default_str();
-  command->add_option("--ctx", context, "Longest sequence in tokens (default: the model's, at most "
-                                        "4096)");
+  command->add_option("--ctx", context,
+                      "Longest sequence in tokens (default: the model's, at most "
+                      "4096)");
   command->add_option("--kv", kv_format, "Format of the KV cache")
       ->check(CLI::IsMember({"f16", "f32", "bf16"}))
       ->capture_default_str();
@@ -37,8 +39,9 @@ bp_session_options RuntimeOptions::session_options() const {
 }
 
 void SamplingArguments::add_to(CLI::App* command) {
-  command->add_option("-n,--max-tokens", max_tokens,
-                      "Tokens to generate (default: until the model ends or the context is full)")
+  command
+      ->add_option("-n,--max-tokens", max_tokens,
+                   "Tokens to generate (default: until the model ends or the context is full)")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--seed", seed, "Makes sampling repeatable (default: a new seed each time)")
       ->check(CLI::NonNegativeNumber);

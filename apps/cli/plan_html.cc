@@ -11,11 +11,20 @@ std::string escape(std::string_view text) {
   std::string out;
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -35,11 +44,10 @@ constexpr const char* kHead =
 
 std::string plan_html(const nlohmann::ordered_json& summary, const nlohmann::ordered_json& plan) {
   std::string page = kHead;
-  page += fmt::format("<h1>{}</h1><p>{} · {} parameters · {}</p>",
-                      escape(summary["name"].get<std::string>()),
-                      escape(summary["architecture"].get<std::string>()),
-                      summary["parameters"].get<uint64_t>(),
-                      escape(summary["weights_format"].get<std::string>()));
+  page += fmt::format(
+      "<h1>{}</h1><p>{} · {} parameters · {}</p>", escape(summary["name"].get<std::string>()),
+      escape(summary["architecture"].get<std::string>()), summary["parameters"].get<uint64_t>(),
+      escape(summary["weights_format"].get<std::string>()));
   int64_t layer = INT64_MIN;
   size_t index = 0;
   for (const auto& step : plan) {
@@ -55,8 +63,10 @@ std::string plan_html(const nlohmann::ordered_json& summary, const nlohmann::ord
     values += "← ";
     for (const auto& v : step["inputs"]) values += escape(v.get<std::string>()) + " · ";
     const std::string op = escape(step["op"].get<std::string>());
-    page += fmt::format("<div class=\"step\"><span>{}</span><span class=\"op {}\">{}</span>"
-                        "<span class=\"v\">{}</span></div>", index++, op, op, values);
+    page += fmt::format(
+        "<div class=\"step\"><span>{}</span><span class=\"op {}\">{}</span>"
+        "<span class=\"v\">{}</span></div>",
+        index++, op, op, values);
   }
   return page + "</section></html>\n";
 }

@@ -37,8 +37,8 @@ uint64_t sum(const Wide* data, uint64_t count) {
 double measure_read_stream(uint32_t threads) {
   // Kept between calls: filling a fresh gigabyte each time would disturb what is measured.
   static void* buffer = [] {
-    void* mapped = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-                          0);
+    void* mapped =
+        ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED) return static_cast<void*>(nullptr);
     std::memset(mapped, 1, kBytes);
     return mapped;
@@ -50,7 +50,8 @@ double measure_read_stream(uint32_t threads) {
   const uint64_t part = kBytes / sizeof(Wide) / threads;
   const auto start = std::chrono::steady_clock::now();
   for (uint32_t i = 0; i < threads; ++i) {
-    workers.emplace_back([&, i] { sink += sum(static_cast<const Wide*>(buffer) + i * part, part); });
+    workers.emplace_back(
+        [&, i] { sink += sum(static_cast<const Wide*>(buffer) + i * part, part); });
   }
   for (auto& worker : workers) worker.join();
   const double seconds =

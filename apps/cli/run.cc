@@ -42,10 +42,14 @@ int32_t on_event(void* user, const bp_event* event) {
 
 const char* finish_text(int32_t finish) {
   switch (finish) {
-    case BP_FINISH_STOP: return "stop";
-    case BP_FINISH_LENGTH: return "length";
-    case BP_FINISH_CANCELLED: return "cancelled";
-    default: return "";
+    case BP_FINISH_STOP:
+      return "stop";
+    case BP_FINISH_LENGTH:
+      return "length";
+    case BP_FINISH_CANCELLED:
+      return "cancelled";
+    default:
+      return "";
   }
 }
 

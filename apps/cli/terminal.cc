@@ -88,25 +88,33 @@ InterruptScope::~InterruptScope() {
   session_to_cancel = nullptr;
 }
 
-bool InterruptScope::interrupted() noexcept { return interrupted_flag.load(); }
-const std::atomic<bool>& InterruptScope::flag() noexcept { return interrupted_flag; }
+bool InterruptScope::interrupted() noexcept {
+  return interrupted_flag.load();
+}
+const std::atomic<bool>& InterruptScope::flag() noexcept {
+  return interrupted_flag;
+}
 
 Status start_logging(const std::string& level) {
   static constexpr const char* kLevels[] = {"trace", "debug", "info", "warning", "error", "off"};
   const auto* found = std::find(std::begin(kLevels), std::end(kLevels), level);
   if (found == std::end(kLevels)) {
-    return error(Code::kInvalidArgument, "log level '{}'; there are trace, debug, info, warning, "
-                 "error, off", level);
+    return error(Code::kInvalidArgument,
+                 "log level '{}'; there are trace, debug, info, warning, "
+                 "error, off",
+                 level);
   }
   const auto number = static_cast<int32_t>(found - std::begin(kLevels));
   if (number > BP_LOG_LEVEL_ERROR) return {};
-  bp_log_set([](void*, int32_t l, const char* text, uint64_t length) {
-    print_log(l, {text, length});
-  }, nullptr, number);
+  bp_log_set(
+      [](void*, int32_t l, const char* text, uint64_t length) {
+        print_log(l, {text, length});
+      },
+      nullptr, number);
   // The compiler is linked into this program and has a log of its own.
-  log::set_sink([](void*, log::Level l, std::string_view text) {
-    print_log(static_cast<int32_t>(l), text);
-  }, nullptr, static_cast<log::Level>(number));
+  log::set_sink(
+      [](void*, log::Level l, std::string_view text) { print_log(static_cast<int32_t>(l), text); },
+      nullptr, static_cast<log::Level>(number));
   return {};
 }
 

@@ -44,8 +44,10 @@ Status print_tokens(const text::Tokenizer& tokenizer, std::string_view text,
     std::string shown;
     for (const char c : tokenizer.token_bytes(id)) {
       const auto byte = static_cast<unsigned char>(c);
-      if (byte < 0x20 || byte == 0x7f) shown += fmt::format("\\x{:02x}", byte);
-      else shown += c;
+      if (byte < 0x20 || byte == 0x7f)
+        shown += fmt::format("\\x{:02x}", byte);
+      else
+        shown += c;
     }
     fmt::print("{:>8}  '{}'\n", id, shown);
   }
@@ -120,8 +122,9 @@ void add_tokenize(CLI::App& app, Action* chosen) {
   auto* text = command->add_option("--text", args->text, "The text");
   auto* file = command->add_option("--file", args->file, "Read the text from a file");
   text->excludes(file);
-  command->add_option("--separator", args->separator,
-                      "Line that separates several texts of the file; one line of ids for each")
+  command
+      ->add_option("--separator", args->separator,
+                   "Line that separates several texts of the file; one line of ids for each")
       ->needs(file);
   command->add_flag("--ids", args->ids, "Only the ids, on one line");
   command->add_flag("--no-bos", args->no_bos, "Do not put the model's first token before the text");

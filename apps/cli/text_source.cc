@@ -26,14 +26,13 @@ Result<TextSource> from_model_file(const fs::path& path) {
   const auto file = BP_TRY(ModelFile::open(path));
   TextSource source;
   if (const auto* table = file->model().tokenizer()) {
-    source.text.tokenizer =
-        BP_TRY(text::Tokenizer::create(BP_TRY(text::decode_tokenizer(*table))));
+    source.text.tokenizer = BP_TRY(text::Tokenizer::create(BP_TRY(text::decode_tokenizer(*table))));
   }
   if (const auto* templates = file->model().chat_templates()) {
     for (const fb::ChatTemplate* entry : *templates) {
       if (entry->name() == nullptr || entry->source() == nullptr) continue;
-      BP_TRY(source.text.add_template(entry->name()->string_view(),
-                                      entry->source()->string_view()));
+      BP_TRY(
+          source.text.add_template(entry->name()->string_view(), entry->source()->string_view()));
     }
   }
   return source;
@@ -50,7 +49,8 @@ Result<TextSource> open_text_source(const std::string& name) {
   }
   if (path.extension() == ".gguf") {
     const auto file = BP_TRY(GgufFile::open(path));
-    const auto vocabulary = BP_TRY(read_gguf_vocabulary(file->metadata()).with_context("'{}'", name));
+    const auto vocabulary =
+        BP_TRY(read_gguf_vocabulary(file->metadata()).with_context("'{}'", name));
     auto spec = BP_TRY(import_gguf_tokenizer(vocabulary).with_context("'{}'", name));
     return from_spec(std::move(spec)).with_context("'{}'", name);
   }

@@ -12,7 +12,14 @@
 
 namespace bp::log {
 
-enum class Level : int32_t { kTrace = 0, kDebug = 1, kInfo = 2, kWarning = 3, kError = 4, kOff = 5 };
+enum class Level : int32_t {
+  kTrace = 0,
+  kDebug = 1,
+  kInfo = 2,
+  kWarning = 3,
+  kError = 4,
+  kOff = 5
+};
 
 using Sink = void (*)(void* user, Level level, std::string_view message);
 

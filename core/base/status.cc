@@ -11,20 +11,34 @@ struct Status::Failure {
 
 const char* code_name(Code code) noexcept {
   switch (code) {
-    case Code::kOk: return "OK";
-    case Code::kCancelled: return "CANCELLED";
-    case Code::kInvalidArgument: return "INVALID_ARGUMENT";
-    case Code::kDeadline: return "DEADLINE";
-    case Code::kNotFound: return "NOT_FOUND";
-    case Code::kDenied: return "DENIED";
-    case Code::kExhausted: return "EXHAUSTED";
-    case Code::kFailedPrecondition: return "FAILED_PRECONDITION";
-    case Code::kUnimplemented: return "UNIMPLEMENTED";
-    case Code::kUnavailable: return "UNAVAILABLE";
-    case Code::kCorrupt: return "CORRUPT";
-    case Code::kDeviceLost: return "DEVICE_LOST";
-    case Code::kIncompatible: return "INCOMPATIBLE";
-    case Code::kInternal: return "INTERNAL";
+    case Code::kOk:
+      return "OK";
+    case Code::kCancelled:
+      return "CANCELLED";
+    case Code::kInvalidArgument:
+      return "INVALID_ARGUMENT";
+    case Code::kDeadline:
+      return "DEADLINE";
+    case Code::kNotFound:
+      return "NOT_FOUND";
+    case Code::kDenied:
+      return "DENIED";
+    case Code::kExhausted:
+      return "EXHAUSTED";
+    case Code::kFailedPrecondition:
+      return "FAILED_PRECONDITION";
+    case Code::kUnimplemented:
+      return "UNIMPLEMENTED";
+    case Code::kUnavailable:
+      return "UNAVAILABLE";
+    case Code::kCorrupt:
+      return "CORRUPT";
+    case Code::kDeviceLost:
+      return "DEVICE_LOST";
+    case Code::kIncompatible:
+      return "INCOMPATIBLE";
+    case Code::kInternal:
+      return "INTERNAL";
   }
   return "INTERNAL";
 }
@@ -57,7 +71,9 @@ Status::~Status() {
   if (failure_ != nullptr && failure_ != out_of_memory()) delete failure_;
 }
 
-Code Status::code() const noexcept { return failure_ == nullptr ? Code::kOk : failure_->code; }
+Code Status::code() const noexcept {
+  return failure_ == nullptr ? Code::kOk : failure_->code;
+}
 
 std::string_view Status::message() const noexcept {
   if (failure_ == nullptr) return {};
@@ -65,7 +81,9 @@ std::string_view Status::message() const noexcept {
   return failure_->message;
 }
 
-int64_t Status::native() const noexcept { return failure_ == nullptr ? 0 : failure_->native; }
+int64_t Status::native() const noexcept {
+  return failure_ == nullptr ? 0 : failure_->native;
+}
 
 Status& Status::set_native(int64_t number) noexcept {
   if (failure_ != nullptr && failure_ != out_of_memory()) failure_->native = number;

@@ -113,9 +113,18 @@ class [[nodiscard]] Result {
   bool ok() const noexcept { return value_.has_value(); }
   const Status& status() const& noexcept { return status_; }
   Status status() && noexcept { return std::move(status_); }
-  T& value() & { assert(ok()); return *value_; }
-  const T& value() const& { assert(ok()); return *value_; }
-  T&& value() && { assert(ok()); return *std::move(value_); }
+  T& value() & {
+    assert(ok());
+    return *value_;
+  }
+  const T& value() const& {
+    assert(ok());
+    return *value_;
+  }
+  T&& value() && {
+    assert(ok());
+    return *std::move(value_);
+  }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
   T* operator->() { return &value(); }
@@ -133,7 +142,9 @@ class [[nodiscard]] Result {
 };
 
 namespace internal {
-inline Status take_status(Status&& status) { return std::move(status); }
+inline Status take_status(Status&& status) {
+  return std::move(status);
+}
 template <typename T>
 Status take_status(Result<T>&& result) {
   return std::move(result).status();
@@ -150,11 +161,11 @@ T take_value(Result<T>&& result) {
 #define BP_TRY(...) BP_TRY_NAMED(BP_TRY_NAME(__COUNTER__), __VA_ARGS__)
 #define BP_TRY_NAME(number) BP_TRY_PASTE(bp_try_result_, number)
 #define BP_TRY_PASTE(prefix, number) prefix##number
-#define BP_TRY_NAMED(name, ...)                                                   \
-  __extension__({                                                                 \
-    auto name = (__VA_ARGS__);                                                    \
-    if (!name.ok()) return ::bp::internal::take_status(std::move(name));          \
-    ::bp::internal::take_value(std::move(name));                                  \
+#define BP_TRY_NAMED(name, ...)                                          \
+  __extension__({                                                        \
+    auto name = (__VA_ARGS__);                                           \
+    if (!name.ok()) return ::bp::internal::take_status(std::move(name)); \
+    ::bp::internal::take_value(std::move(name));                         \
   })
 
 }  // namespace bp

@@ -68,8 +68,10 @@ Result<Options> read_options(const Options* given, const Options& defaults) {
   Options options = defaults;
   if (given == nullptr) return options;
   if (given->size < 2 * sizeof(uint32_t) || given->size > 65536) {
-    return error(Code::kInvalidArgument, "an options struct says it has {} bytes; set its size "
-                 "field, best with its _INIT macro", given->size);
+    return error(Code::kInvalidArgument,
+                 "an options struct says it has {} bytes; set its size "
+                 "field, best with its _INIT macro",
+                 given->size);
   }
   std::memcpy(&options, given, std::min<size_t>(given->size, sizeof(Options)));
   options.size = sizeof(Options);
@@ -88,7 +90,9 @@ Status write_output(Out* out, Out filled) {
   return {};
 }
 
-inline bp_string view(std::string_view text) { return {text.data(), text.size()}; }
+inline bp_string view(std::string_view text) {
+  return {text.data(), text.size()};
+}
 
 // INVALID_ARGUMENT for a length without bytes.
 inline Result<std::string_view> read_text(const char* data, uint64_t length, const char* what) {

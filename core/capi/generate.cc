@@ -21,8 +21,7 @@ bp_generate_options defaults_of(const bp::Model& model) {
 
 bp::Result<bp::GenerateOptions> options_of(const bp_generate_options* given,
                                            const bp::Model& model) {
-  const bp_generate_options read =
-      BP_TRY(bp::capi::read_options(given, defaults_of(model)));
+  const bp_generate_options read = BP_TRY(bp::capi::read_options(given, defaults_of(model)));
   bp::GenerateOptions options;
   options.max_tokens = read.max_tokens;
   options.ignore_eos = read.ignore_eos != 0;

@@ -45,10 +45,14 @@ bp_string keep(std::string_view text) {
 
 int32_t kind_of(int32_t kind) {
   switch (kind) {
-    case BP_DEVICE_CPU: return BP_DEVICE_KIND_CPU;
-    case BP_DEVICE_INTEGRATED: return BP_DEVICE_KIND_INTEGRATED;
-    case BP_DEVICE_DISCRETE: return BP_DEVICE_KIND_DISCRETE;
-    default: return BP_DEVICE_KIND_OTHER;
+    case BP_DEVICE_CPU:
+      return BP_DEVICE_KIND_CPU;
+    case BP_DEVICE_INTEGRATED:
+      return BP_DEVICE_KIND_INTEGRATED;
+    case BP_DEVICE_DISCRETE:
+      return BP_DEVICE_KIND_DISCRETE;
+    default:
+      return BP_DEVICE_KIND_OTHER;
   }
 }
 
@@ -56,7 +60,9 @@ int32_t kind_of(int32_t kind) {
 
 extern "C" {
 
-const char* bp_version(void) { return BP_VERSION; }
+const char* bp_version(void) {
+  return BP_VERSION;
+}
 
 const char* bp_status_name(bp_status status) {
   return bp::code_name(static_cast<bp::Code>(status));
@@ -83,7 +89,9 @@ bp_status bp_threads_set(uint32_t threads, bp_error* error) {
   return guard(error, [&] { return bp::ThreadPool::shared().set_workers(threads); });
 }
 
-uint32_t bp_threads_get(void) { return bp::ThreadPool::shared().workers(); }
+uint32_t bp_threads_get(void) {
+  return bp::ThreadPool::shared().workers();
+}
 
 bp_status bp_plugin_path_add(const char* path, bp_error* error) {
   return guard(error, [&]() -> bp::Status {

@@ -134,7 +134,8 @@ bp_status bp_session_logits(const bp_session* session, const float** logits, uin
     BP_TRY(require(count, "count"));
     const auto values = session->session->logits();
     if (values.empty()) {
-      return bp::error(bp::Code::kFailedPrecondition, "the last token has not been run: feed "
+      return bp::error(bp::Code::kFailedPrecondition,
+                       "the last token has not been run: feed "
                        "tokens or generate first");
     }
     *logits = values.data();

@@ -64,8 +64,8 @@ bp_status bp_model_tokenize(const bp_model* model, const char* text, uint64_t le
 }
 
 bp_status bp_model_detokenize(const bp_model* model, const int32_t* ids, uint64_t count,
-                              int32_t keep_special, char* text, uint64_t capacity,
-                              uint64_t* length, bp_error* error) {
+                              int32_t keep_special, char* text, uint64_t capacity, uint64_t* length,
+                              bp_error* error) {
   return guard(error, [&]() -> bp::Status {
     BP_TRY(bp::capi::require(model, "model"));
     if (count != 0) BP_TRY(bp::capi::require(ids, "ids"));
@@ -75,9 +75,8 @@ bp_status bp_model_detokenize(const bp_model* model, const int32_t* ids, uint64_
   });
 }
 
-bp_status bp_model_apply_template(const bp_model* model, const bp_chat_request* request,
-                                  char* text, uint64_t capacity, uint64_t* length,
-                                  bp_error* error) {
+bp_status bp_model_apply_template(const bp_model* model, const bp_chat_request* request, char* text,
+                                  uint64_t capacity, uint64_t* length, bp_error* error) {
   return guard(error, [&]() -> bp::Status {
     BP_TRY(bp::capi::require(model, "model"));
     const bp::ChatInputs inputs = BP_TRY(bp::capi::chat_inputs_of(request));

@@ -119,8 +119,8 @@ Result<std::shared_ptr<BoundPlan>> Model::bind(const SessionOptions& options) tr
   auto flat = BP_TRY(FlatPlan::create(file_, options.kv_format));
   auto plan = BP_TRY(
       BoundPlan::place(std::move(flat), std::move(devices), limits, options.strict_placement));
-  bindings_.push_back({plan->devices().front()->id(), options.kv_format, limits,
-                       options.strict_placement, plan});
+  bindings_.push_back(
+      {plan->devices().front()->id(), options.kv_format, limits, options.strict_placement, plan});
   last_bound_ = plan;
   return plan;
 } catch (const std::exception& thrown) {

@@ -15,16 +15,22 @@ uint64_t now_ns() {
                                    .count());
 }
 
-uint32_t page_size_of(const Model& model) { return model.file().plan().page_size(); }
+uint32_t page_size_of(const Model& model) {
+  return model.file().plan().page_size();
+}
 
 }  // namespace
 
 const char* finish_name(Finish finish) {
   switch (finish) {
-    case Finish::kNone: return "";
-    case Finish::kStop: return "stop";
-    case Finish::kLength: return "length";
-    case Finish::kCancelled: return "cancelled";
+    case Finish::kNone:
+      return "";
+    case Finish::kStop:
+      return "stop";
+    case Finish::kLength:
+      return "length";
+    case Finish::kCancelled:
+      return "cancelled";
   }
   return "";
 }
@@ -71,7 +77,8 @@ std::span<const float> Session::logits() const noexcept {
 
 Status Session::append(std::span<const text::TokenId> ids) {
   if (ids.size() > capacity_ - tokens_.size()) {
-    return error(Code::kInvalidArgument, "{} tokens after the {} in the sequence make {}, but the "
+    return error(Code::kInvalidArgument,
+                 "{} tokens after the {} in the sequence make {}, but the "
                  "context holds {}; shorten the prompt or create the session with a larger context",
                  ids.size(), tokens_.size(), tokens_.size() + ids.size(), capacity_);
   }
@@ -121,8 +128,10 @@ Status Session::run_pending(const LogitsFn* fn) {
       const uint64_t vocabulary = execution_->vocabulary();
       const auto row = execution_->logits().subspan(i * vocabulary, vocabulary);
       if (std::any_of(row.begin(), row.end(), [](float x) { return std::isnan(x); })) {
-        return error(Code::kCorrupt, "the model gives values that are not numbers at position {}; "
-                     "its weights are damaged, or too large for the format", begin + i);
+        return error(Code::kCorrupt,
+                     "the model gives values that are not numbers at position {}; "
+                     "its weights are damaged, or too large for the format",
+                     begin + i);
       }
       if (!(*fn)(begin + i, row)) return error(Code::kCancelled, "cancelled");
     }
@@ -167,9 +176,10 @@ Result<uint64_t> Session::feed_chat(const ChatInputs& inputs) try {
   const std::vector<text::TokenId> ids = BP_TRY(model_->text().tokenize(inputs));
   if (ids.empty()) return error(Code::kInvalidArgument, "the chat template gives an empty prompt");
   if (ids.size() > capacity_) {
-    return error(Code::kInvalidArgument, "the conversation has {} tokens, but the context holds "
-                 "{}; shorten it or create the session with a larger context", ids.size(),
-                 capacity_);
+    return error(Code::kInvalidArgument,
+                 "the conversation has {} tokens, but the context holds "
+                 "{}; shorten it or create the session with a larger context",
+                 ids.size(), capacity_);
   }
   const auto common = std::mismatch(ids.begin(), ids.end(), tokens_.begin(), tokens_.end()).first;
   // At least one token is run, since its logits are wanted.
@@ -229,8 +239,8 @@ Status Session::begin(const GenerateOptions& options) try {
     stream_options.continues_text = true;
     stream = std::make_unique<text::TokenStream>(model_->text().tokenizer, stream_options);
   }
-  generation_ = std::make_unique<Generation>(Generation{
-      std::move(sampler), options, StopMatcher(options.stop), std::move(stream), 0});
+  generation_ = std::make_unique<Generation>(
+      Generation{std::move(sampler), options, StopMatcher(options.stop), std::move(stream), 0});
   return {};
 } catch (const std::exception& thrown) {
   return error(Code::kExhausted, "beginning a generation: {}", thrown.what());
@@ -251,9 +261,8 @@ void Session::finish(Finish reason) {
 Status Session::sample_step() {
   Generation& generation = *generation_;
   const auto limit_reached = [&] {
-    return tokens_.size() >= capacity_ ||
-           (generation.options.max_tokens != 0 &&
-            generation.produced >= generation.options.max_tokens);
+    return tokens_.size() >= capacity_ || (generation.options.max_tokens != 0 &&
+                                           generation.produced >= generation.options.max_tokens);
   };
   if (limit_reached()) {
     finish(Finish::kLength);
@@ -265,8 +274,7 @@ Status Session::sample_step() {
     return {};
   }
   BP_TRY(std::move(status));
-  const text::TokenId id =
-      BP_TRY(generation.sampler.sample(logits(), tokens_, tokens_.size()));
+  const text::TokenId id = BP_TRY(generation.sampler.sample(logits(), tokens_, tokens_.size()));
   if (!generation.options.ignore_eos && model_->ends_generation(id)) {
     finish(Finish::kStop);
     return {};

@@ -30,8 +30,8 @@ TEST(StopMatcher, every_way_to_cut_the_text_gives_the_same_result) {
     const std::string expected = text.substr(0, at);
     for (size_t cut = 0; cut <= text.size(); ++cut) {
       for (size_t second = cut; second <= text.size(); ++second) {
-        const Outcome got = stream({stop}, {text.substr(0, cut), text.substr(cut, second - cut),
-                                            text.substr(second)});
+        const Outcome got = stream(
+            {stop}, {text.substr(0, cut), text.substr(cut, second - cut), text.substr(second)});
         ASSERT_EQ(got.text, expected) << stop << " " << cut << " " << second;
         ASSERT_EQ(got.stopped, at != std::string::npos);
       }

@@ -12,7 +12,9 @@
 namespace bp {
 namespace {
 
-std::string_view name_of(const fb::Value& value) { return value.name()->string_view(); }
+std::string_view name_of(const fb::Value& value) {
+  return value.name()->string_view();
+}
 
 Result<uint64_t> arena_bytes(const FlatPlan& flat, const SymbolValues& limits) {
   return evaluate(*flat.plan().arena_bytes(), limits);
@@ -156,9 +158,8 @@ Status Execution::allocate_values() {
       if (!owned || lane.own[operand.value]) continue;
       const fb::Value& value = *flat.plan().values()->Get(operand.value);
       const uint64_t bytes = BP_TRY(flat.value_bytes(operand.value, limits_));
-      lane.own[operand.value] =
-          BP_TRY(lane.device->allocate(bytes, operand.role == BP_ROLE_INPUT)
-                     .with_context("value '{}'", name_of(value)));
+      lane.own[operand.value] = BP_TRY(lane.device->allocate(bytes, operand.role == BP_ROLE_INPUT)
+                                           .with_context("value '{}'", name_of(value)));
     }
   }
   return {};
@@ -172,7 +173,8 @@ Result<bp_operand_buffer> Execution::locate(uint32_t device, int32_t value) cons
   const fb::Value& entry = *flat.plan().values()->Get(index);
   const Lane& lane = lanes_[device];
   switch (entry.role()) {
-    case fb::Role::Weight: break;
+    case fb::Role::Weight:
+      break;
     case fb::Role::Input:
     case fb::Role::State:
       place.buffer = lane.own[index].handle();
@@ -231,7 +233,8 @@ Status Execution::find_logits() {
   if (logits.role() != fb::Role::Output || name_of(logits) != "logits" ||
       plan_->flat().format_of(logits_value_) != "f32" || logits.shape() == nullptr ||
       logits.shape()->size() != 2 || logits.shape()->Get(1)->symbol() >= 0) {
-    return error(Code::kCorrupt, "the plan does not compute a value 'logits' [outputs, vocabulary]");
+    return error(Code::kCorrupt,
+                 "the plan does not compute a value 'logits' [outputs, vocabulary]");
   }
   vocabulary_ = logits.shape()->Get(1)->offset();
   if (lanes_[logits_lane_].arena.host() == nullptr) {
@@ -246,9 +249,11 @@ Status Execution::check(const Batch& batch) const {
   const size_t sequences = batch.context_length.size();
   if (tokens == 0 || tokens > limits.tokens || sequences == 0 || sequences > limits.sequences ||
       batch.output_rows.empty() || batch.output_rows.size() > limits.outputs) {
-    return error(Code::kInvalidArgument, "a batch of {} tokens, {} sequences, {} outputs; the "
-                 "session is made for 1 to {}, {}, {}", tokens, sequences,
-                 batch.output_rows.size(), limits.tokens, limits.sequences, limits.outputs);
+    return error(Code::kInvalidArgument,
+                 "a batch of {} tokens, {} sequences, {} outputs; the "
+                 "session is made for 1 to {}, {}, {}",
+                 tokens, sequences, batch.output_rows.size(), limits.tokens, limits.sequences,
+                 limits.outputs);
   }
   if (batch.positions.size() != tokens || batch.sequence_of.size() != tokens ||
       batch.query_start.size() != sequences + 1 ||
@@ -358,15 +363,25 @@ Status Execution::write_inputs(const Batch& batch) {
       const auto& ropes = *plan_->flat().plan().ropes();
       fill_rope(*ropes.Get(static_cast<uint32_t>(value.rope())), batch.positions);
       bytes = std::as_bytes(std::span(rope_));
-    } else if (name == "token_ids") bytes = bytes_of(batch.token_ids);
-    else if (name == "positions") bytes = bytes_of(batch.positions);
-    else if (name == "sequence_of") bytes = bytes_of(batch.sequence_of);
-    else if (name == "query_start") bytes = bytes_of(batch.query_start);
-    else if (name == "context_length") bytes = bytes_of(batch.context_length);
-    else if (name == "page_table") bytes = bytes_of(batch.page_table);
-    else if (name == "output_rows") bytes = bytes_of(batch.output_rows);
-    else return error(Code::kIncompatible, "the plan wants an input '{}' that this version does "
-                      "not know", name);
+    } else if (name == "token_ids")
+      bytes = bytes_of(batch.token_ids);
+    else if (name == "positions")
+      bytes = bytes_of(batch.positions);
+    else if (name == "sequence_of")
+      bytes = bytes_of(batch.sequence_of);
+    else if (name == "query_start")
+      bytes = bytes_of(batch.query_start);
+    else if (name == "context_length")
+      bytes = bytes_of(batch.context_length);
+    else if (name == "page_table")
+      bytes = bytes_of(batch.page_table);
+    else if (name == "output_rows")
+      bytes = bytes_of(batch.output_rows);
+    else
+      return error(Code::kIncompatible,
+                   "the plan wants an input '{}' that this version does "
+                   "not know",
+                   name);
     for (Lane& lane : lanes_) {
       if (lane.device == nullptr || !lane.own[v]) continue;
       if (bytes.size() > lane.own[v].bytes()) {

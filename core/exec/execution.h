@@ -30,9 +30,9 @@ struct MemoryEstimate {
   uint64_t weights_bytes = 0;   // of the model file, shared and mapped
   uint64_t resident_bytes = 0;  // copies or repackings that kernels hold
   uint64_t kv_bytes = 0;
-  uint64_t arena_bytes = 0;     // activations
+  uint64_t arena_bytes = 0;  // activations
   uint64_t workspace_bytes = 0;
-  uint64_t io_bytes = 0;        // inputs and logits
+  uint64_t io_bytes = 0;  // inputs and logits
   uint64_t total_bytes() const {
     return weights_bytes + resident_bytes + kv_bytes + arena_bytes + workspace_bytes + io_bytes;
   }

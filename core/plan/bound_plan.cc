@@ -157,8 +157,8 @@ Status BoundPlan::assign(const std::vector<std::vector<Choice>>& choices, bool s
                    reason.empty() ? "no kernel provider knows it" : reason);
     }
     if (device_of[i] != 0 && strict) {
-      return error(Code::kFailedPrecondition,
-                   "strict placement: {} cannot run step {} ('{}'): {}", devices_[0]->id(), i, op,
+      return error(Code::kFailedPrecondition, "strict placement: {} cannot run step {} ('{}'): {}",
+                   devices_[0]->id(), i, op,
                    choices[0][i].possible ? "its cache must be on another device" : reason);
     }
     const Choice& choice = choices[device_of[i]][i];
@@ -196,8 +196,7 @@ Status BoundPlan::prepare() try {
                        targets_[i], &ops[i], ranges_.data(), static_cast<uint32_t>(ranges_.size()),
                        weights.data(), uint64_t{sizeof(bp_weight)}, &kernels_[i], &flags)
                .with_context("step {} ('{}', layer {})", i,
-                             std::string_view(ops[i].name.data, ops[i].name.length),
-                             ops[i].layer));
+                             std::string_view(ops[i].name.data, ops[i].name.length), ops[i].layer));
     for (const bp_weight& weight : weights) {
       if (weight.plane_count == 0) continue;
       auto& set = (flags & BP_KERNEL_COPIED_WEIGHTS) != 0 ? dropped : needed;

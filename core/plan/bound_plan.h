@@ -19,11 +19,11 @@ namespace bp {
 
 // Largest values that the symbols may take; fixed when kernels are prepared.
 struct PlanLimits {
-  uint64_t tokens = 512;    // in one forward pass
+  uint64_t tokens = 512;  // in one forward pass
   uint64_t sequences = 1;
   uint64_t outputs = 1;
-  uint64_t pages = 1;       // KV pages of the session
-  uint64_t blocks = 1;      // KV pages of one sequence
+  uint64_t pages = 1;   // KV pages of the session
+  uint64_t blocks = 1;  // KV pages of one sequence
 
   friend bool operator==(const PlanLimits&, const PlanLimits&) = default;
 };
@@ -31,10 +31,10 @@ SymbolValues symbol_values(const PlanSymbols& symbols, const PlanLimits& limits)
 
 // Where a step runs and why; one line of `--explain`.
 struct StepPlacement {
-  uint32_t device = 0;      // into BoundPlan::devices()
+  uint32_t device = 0;  // into BoundPlan::devices()
   Plugin* provider = nullptr;
-  std::string variant;      // what the provider said of its kernel
-  std::string fallback;     // why the first device does not run it; empty when it does
+  std::string variant;   // what the provider said of its kernel
+  std::string fallback;  // why the first device does not run it; empty when it does
 };
 
 struct PlanMemory {
@@ -77,9 +77,9 @@ class BoundPlan {
   PlanLimits limits_;
   std::vector<bp_symbol_range> ranges_;
   std::vector<StepPlacement> placements_;
-  std::vector<PlanMemory> memory_;      // by device
-  std::vector<bp_target*> targets_;     // by step
-  std::vector<bp_kernel*> kernels_;     // by step; null until prepared
+  std::vector<PlanMemory> memory_;   // by device
+  std::vector<bp_target*> targets_;  // by step
+  std::vector<bp_kernel*> kernels_;  // by step; null until prepared
   bool prepared_ = false;
 };
 

@@ -18,11 +18,16 @@ bp_string view_of(const flatbuffers::String* text) {
 
 int32_t role_of(fb::Role role) {
   switch (role) {
-    case fb::Role::Weight: return BP_ROLE_WEIGHT;
-    case fb::Role::Input: return BP_ROLE_INPUT;
-    case fb::Role::Output: return BP_ROLE_OUTPUT;
-    case fb::Role::State: return BP_ROLE_STATE;
-    case fb::Role::Scratch: return BP_ROLE_SCRATCH;
+    case fb::Role::Weight:
+      return BP_ROLE_WEIGHT;
+    case fb::Role::Input:
+      return BP_ROLE_INPUT;
+    case fb::Role::Output:
+      return BP_ROLE_OUTPUT;
+    case fb::Role::State:
+      return BP_ROLE_STATE;
+    case fb::Role::Scratch:
+      return BP_ROLE_SCRATCH;
   }
   return BP_ROLE_NONE;
 }
@@ -95,17 +100,26 @@ Status FlatPlan::find_symbols() {
   for (uint32_t i = 0; i < symbols.size(); ++i) {
     const std::string_view name = symbols.Get(i)->name()->string_view();
     const auto index = static_cast<int32_t>(i);
-    if (name == "tokens") symbols_.tokens = index;
-    else if (name == "sequences") symbols_.sequences = index;
-    else if (name == "outputs") symbols_.outputs = index;
-    else if (name == "pages") symbols_.pages = index;
-    else if (name == "blocks") symbols_.blocks = index;
-    else return error(Code::kIncompatible, "the plan has a symbol '{}' that this version does not "
-                      "know; a newer backplane made it", name);
+    if (name == "tokens")
+      symbols_.tokens = index;
+    else if (name == "sequences")
+      symbols_.sequences = index;
+    else if (name == "outputs")
+      symbols_.outputs = index;
+    else if (name == "pages")
+      symbols_.pages = index;
+    else if (name == "blocks")
+      symbols_.blocks = index;
+    else
+      return error(Code::kIncompatible,
+                   "the plan has a symbol '{}' that this version does not "
+                   "know; a newer backplane made it",
+                   name);
   }
   if (std::min({symbols_.tokens, symbols_.sequences, symbols_.outputs, symbols_.pages,
                 symbols_.blocks}) < 0) {
-    return error(Code::kCorrupt, "the plan lacks one of the symbols tokens, sequences, outputs, "
+    return error(Code::kCorrupt,
+                 "the plan lacks one of the symbols tokens, sequences, outputs, "
                  "pages, blocks");
   }
   return {};

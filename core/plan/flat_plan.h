@@ -62,9 +62,9 @@ class FlatPlan {
   std::shared_ptr<const ModelFile> file_;
   std::string kv_format_;
   PlanSymbols symbols_;
-  std::vector<std::vector<bp_dim>> dims_;       // by value
-  std::vector<bp_operand> operands_;            // of all steps, one after the other
-  std::vector<bp_attribute> attributes_;        // likewise
+  std::vector<std::vector<bp_dim>> dims_;  // by value
+  std::vector<bp_operand> operands_;       // of all steps, one after the other
+  std::vector<bp_attribute> attributes_;   // likewise
   std::vector<bp_op> ops_;
 };
 

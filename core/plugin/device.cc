@@ -11,10 +11,14 @@ constexpr uint32_t kMaxHeaps = 32;
 
 const char* device_kind_name(int32_t kind) {
   switch (kind) {
-    case BP_DEVICE_CPU: return "cpu";
-    case BP_DEVICE_INTEGRATED: return "integrated";
-    case BP_DEVICE_DISCRETE: return "discrete";
-    default: return "other";
+    case BP_DEVICE_CPU:
+      return "cpu";
+    case BP_DEVICE_INTEGRATED:
+      return "integrated";
+    case BP_DEVICE_DISCRETE:
+      return "discrete";
+    default:
+      return "other";
   }
 }
 
@@ -70,8 +74,7 @@ void Device::bind_providers(const std::vector<Plugin*>& plugins) {
     if (status.ok() && target != nullptr) {
       providers_.push_back({plugin, target});
     } else {
-      log::debug("kernels of '{}' are not for {}: {}", plugin->id(), entry_.id,
-                 status.message());
+      log::debug("kernels of '{}' are not for {}: {}", plugin->id(), entry_.id, status.message());
     }
   }
 }

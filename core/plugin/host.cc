@@ -32,7 +32,9 @@ Host::Host(std::string plugin_id, const std::filesystem::path& plugin_dir)
   table_.trace_end = &Host::trace_end;
 }
 
-void Host::silence() noexcept { silent_.store(true, std::memory_order_relaxed); }
+void Host::silence() noexcept {
+  silent_.store(true, std::memory_order_relaxed);
+}
 
 void Host::log(void* user, int32_t level, const bp_string* message) {
   const auto* host = static_cast<const Host*>(user);
@@ -51,7 +53,9 @@ void* Host::allocate(void*, uint64_t bytes, uint64_t alignment) {
   return std::aligned_alloc(alignment, rounded);
 }
 
-void Host::release(void*, void* memory) { std::free(memory); }
+void Host::release(void*, void* memory) {
+  std::free(memory);
+}
 
 bp_status Host::parallel_for(void*, uint64_t items, uint64_t grain, bp_parallel_fn fn,
                              void* fn_user) {
@@ -60,7 +64,9 @@ bp_status Host::parallel_for(void*, uint64_t items, uint64_t grain, bp_parallel_
   return BP_OK;
 }
 
-uint32_t Host::workers(void*) { return ThreadPool::shared().workers(); }
+uint32_t Host::workers(void*) {
+  return ThreadPool::shared().workers();
+}
 void Host::trace(void*, const char*) {}
 void Host::trace_end(void*) {}
 

@@ -100,8 +100,8 @@ Result<Manifest> parse_manifest(std::string_view text, const std::filesystem::pa
   manifest.abi_min_minor = BP_TRY(number_of(*abi, "min_minor"));
 
   const std::filesystem::path library = BP_TRY(text_of(json, "library", true));
-  const bool escapes = std::any_of(library.begin(), library.end(),
-                                   [](const auto& part) { return part == ".."; });
+  const bool escapes =
+      std::any_of(library.begin(), library.end(), [](const auto& part) { return part == ".."; });
   if (library.empty() || library.is_absolute() || escapes ||
       library.native().find('\0') != std::string::npos) {
     return error(Code::kCorrupt, "'library' must be a path inside the manifest's folder");

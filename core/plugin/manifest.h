@@ -21,9 +21,9 @@ struct Manifest {
   std::string id;
   std::string version;
   uint32_t abi_major = 0;
-  uint32_t abi_min_minor = 0;       // least minor of the host that the plugin needs
-  std::filesystem::path library;    // absolute, inside the manifest's folder or below it
-  std::vector<std::string> kinds;   // "device", "memory", "stream", "module", "kernel"
+  uint32_t abi_min_minor = 0;      // least minor of the host that the plugin needs
+  std::filesystem::path library;   // absolute, inside the manifest's folder or below it
+  std::vector<std::string> kinds;  // "device", "memory", "stream", "module", "kernel"
   std::vector<std::string> dialects;
   std::string description;
 };

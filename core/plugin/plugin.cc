@@ -32,14 +32,22 @@ Result<std::string> copy_string(const bp_string& text, const char* what) {
 
 const char* probe_reason_name(int32_t reason) {
   switch (reason) {
-    case BP_PROBE_USABLE: return "usable";
-    case BP_PROBE_NO_DRIVER: return "no driver";
-    case BP_PROBE_DRIVER_TOO_OLD: return "driver too old";
-    case BP_PROBE_NO_DEVICE: return "no device";
-    case BP_PROBE_NO_PERMISSION: return "no permission";
-    case BP_PROBE_MISSING_LIBRARY: return "missing library";
-    case BP_PROBE_BROKEN: return "broken driver";
-    default: return "unknown reason";
+    case BP_PROBE_USABLE:
+      return "usable";
+    case BP_PROBE_NO_DRIVER:
+      return "no driver";
+    case BP_PROBE_DRIVER_TOO_OLD:
+      return "driver too old";
+    case BP_PROBE_NO_DEVICE:
+      return "no device";
+    case BP_PROBE_NO_PERMISSION:
+      return "no permission";
+    case BP_PROBE_MISSING_LIBRARY:
+      return "missing library";
+    case BP_PROBE_BROKEN:
+      return "broken driver";
+    default:
+      return "unknown reason";
   }
 }
 
@@ -75,13 +83,16 @@ Status Plugin::negotiate(bp_plugin_query_fn query, const Manifest& manifest) {
   const bp_status status = query(host_.table(), &desc, &detail);
   if (status != BP_OK) return status_from_plugin(status, detail, id_, "query");
   if (desc.size < sizeof(bp_plugin_desc) || desc.size > kMaxDescBytes) {
-    return error(Code::kCorrupt, "plugin '{}' says its description has {} bytes; at least {} are "
-                 "needed", id_, desc.size, sizeof(bp_plugin_desc));
+    return error(Code::kCorrupt,
+                 "plugin '{}' says its description has {} bytes; at least {} are "
+                 "needed",
+                 id_, desc.size, sizeof(bp_plugin_desc));
   }
   if (desc.min_host_minor > BP_ABI_MINOR) {
-    return error(Code::kIncompatible, "plugin '{}' needs plugin ABI {}.{}, this host has {}.{}; "
-                 "install a newer backplane", id_, BP_ABI_MAJOR, desc.min_host_minor, BP_ABI_MAJOR,
-                 BP_ABI_MINOR);
+    return error(Code::kIncompatible,
+                 "plugin '{}' needs plugin ABI {}.{}, this host has {}.{}; "
+                 "install a newer backplane",
+                 id_, BP_ABI_MAJOR, desc.min_host_minor, BP_ABI_MAJOR, BP_ABI_MINOR);
   }
   const std::string id = BP_TRY(copy_string(desc.id, "id").with_context("plugin '{}'", id_));
   version_ = BP_TRY(copy_string(desc.version, "version").with_context("plugin '{}'", id_));

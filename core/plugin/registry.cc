@@ -20,10 +20,14 @@ void end_text(char (&text)[N]) {
 int rank_of(const DeviceEntry& entry) {
   if (!entry.usable.ok()) return 4;
   switch (entry.info.kind) {
-    case BP_DEVICE_DISCRETE: return 0;
-    case BP_DEVICE_INTEGRATED: return 1;
-    case BP_DEVICE_CPU: return entry.plugin->id() == "cpu" ? 2 : 3;
-    default: return 3;
+    case BP_DEVICE_DISCRETE:
+      return 0;
+    case BP_DEVICE_INTEGRATED:
+      return 1;
+    case BP_DEVICE_CPU:
+      return entry.plugin->id() == "cpu" ? 2 : 3;
+    default:
+      return 3;
   }
 }
 
@@ -140,9 +144,9 @@ Result<DeviceEntry> Registry::choose(std::string_view selector) {
     if (!devices_.empty() && devices_.front().usable.ok()) return devices_.front();
     return error(Code::kNotFound, "no usable device; `backplane doctor` says why");
   }
-  const std::string wanted =
-      selector.find(':') == std::string_view::npos ? std::string(selector) + ":0"
-                                                   : std::string(selector);
+  const std::string wanted = selector.find(':') == std::string_view::npos
+                                 ? std::string(selector) + ":0"
+                                 : std::string(selector);
   for (const DeviceEntry& entry : devices_) {
     if (entry.id == wanted) return entry;
   }

@@ -35,8 +35,8 @@ class Registry {
   Result<std::shared_ptr<Device>> open(std::string_view selector);
 
  private:
-  void scan();                      // needs mutex_
-  void list_devices(Plugin* plugin);  // needs mutex_
+  void scan();                                            // needs mutex_
+  void list_devices(Plugin* plugin);                      // needs mutex_
   Result<DeviceEntry> choose(std::string_view selector);  // needs mutex_
 
   std::mutex mutex_;  // guards everything below

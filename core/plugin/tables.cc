@@ -11,7 +11,9 @@ namespace {
 // Larger than any table this ABI could grow to; a size beyond it is garbage.
 constexpr uint32_t kMaxTableBytes = 1u << 16;
 
-bp_error* last_of(bp_error* only) { return only; }
+bp_error* last_of(bp_error* only) {
+  return only;
+}
 template <typename First, typename... Rest>
 bp_error* last_of(First, Rest... rest) {
   return last_of(rest...);
@@ -65,16 +67,15 @@ Status copy_table(const void* table, bp_plugin_api* out) {
 
 Status copy_table(const void* table, bp_device_api* out) {
   BP_TRY(copy_prefix(table, out));
-  fill_missing(out->enumerate, out->describe, out->capabilities, out->open, out->close,
-               out->status, out->native);
+  fill_missing(out->enumerate, out->describe, out->capabilities, out->open, out->close, out->status,
+               out->native);
   return {};
 }
 
 Status copy_table(const void* table, bp_memory_api* out) {
   BP_TRY(copy_prefix(table, out));
   fill_missing(out->heaps, out->alloc, out->free, out->query_import, out->import,
-               out->export_handle, out->map, out->unmap, out->flush, out->invalidate,
-               out->budget);
+               out->export_handle, out->map, out->unmap, out->flush, out->invalidate, out->budget);
   return {};
 }
 
@@ -89,8 +90,7 @@ Status copy_table(const void* table, bp_stream_api* out) {
 
 Status copy_table(const void* table, bp_module_api* out) {
   BP_TRY(copy_prefix(table, out));
-  fill_missing(out->compiler_id, out->compile, out->load, out->unload, out->function,
-               out->launch);
+  fill_missing(out->compiler_id, out->compile, out->load, out->unload, out->function, out->launch);
   return {};
 }
 
@@ -117,9 +117,9 @@ Status status_from_plugin(bp_status status, const bp_error& detail, std::string_
     text.clear();
   }
   if (text.empty()) text = "no further detail";
-  Status result = known ? error(code, "plugin '{}', {}: {}", who, what, text)
-                        : error(code, "plugin '{}', {}: unknown status {}: {}", who, what, status,
-                                text);
+  Status result =
+      known ? error(code, "plugin '{}', {}: {}", who, what, text)
+            : error(code, "plugin '{}', {}: unknown status {}: {}", who, what, status, text);
   result.set_native(detail.native);
   return result;
 }

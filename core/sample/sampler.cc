@@ -24,8 +24,7 @@ Philox philox(uint64_t key, uint64_t counter_low, uint64_t counter_high) noexcep
   for (int round = 0; round < 10; ++round) {
     const uint64_t product0 = uint64_t{kMultiply0} * x.word[0];
     const uint64_t product1 = uint64_t{kMultiply1} * x.word[2];
-    x = {{static_cast<uint32_t>(product1 >> 32) ^ x.word[1] ^ key0,
-          static_cast<uint32_t>(product1),
+    x = {{static_cast<uint32_t>(product1 >> 32) ^ x.word[1] ^ key0, static_cast<uint32_t>(product1),
           static_cast<uint32_t>(product0 >> 32) ^ x.word[3] ^ key1,
           static_cast<uint32_t>(product0)}};
     key0 += kWeyl0;
@@ -37,8 +36,8 @@ Philox philox(uint64_t key, uint64_t counter_low, uint64_t counter_high) noexcep
 Status SamplingOptions::validate(uint64_t vocabulary) const {
   const auto check = [](float value, float low, float high, const char* name) {
     if (value >= low && value <= high) return Status();
-    return error(Code::kInvalidArgument, "{} is {}; it must be between {} and {}", name, value,
-                 low, high);
+    return error(Code::kInvalidArgument, "{} is {}; it must be between {} and {}", name, value, low,
+                 high);
   };
   BP_TRY(check(temperature, 0.0f, 100.0f, "temperature"));
   BP_TRY(check(top_p, 0.0f, 1.0f, "top_p"));
@@ -163,8 +162,10 @@ Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const i
   bool nan = false;
   for (const float logit : adjusted_) nan |= std::isnan(logit);
   if (nan || std::isinf(*std::max_element(adjusted_.begin(), adjusted_.end()))) {
-    return error(Code::kCorrupt, "the model gives values that are not numbers at position {}; its "
-                 "weights are damaged, or too large for the format", position);
+    return error(Code::kCorrupt,
+                 "the model gives values that are not numbers at position {}; its "
+                 "weights are damaged, or too large for the format",
+                 position);
   }
   return options_.temperature == 0 ? greedy() : draw(position);
 }

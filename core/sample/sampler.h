@@ -27,7 +27,7 @@ struct SamplingOptions {
   float repetition_penalty = 1.0f;  // 1: off. Keskar et al. 2019
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
-  uint32_t penalty_window = 64;     // most recent tokens that penalties look at
+  uint32_t penalty_window = 64;  // most recent tokens that penalties look at
   uint64_t seed = 0;
   std::vector<std::pair<int32_t, float>> logit_bias;  // id, added to its logit
 

@@ -28,7 +28,8 @@ std::map<int32_t, double> shares(const SamplingOptions& options, const std::vect
   Sampler sampler = Sampler::create(options, logits.size()).value();
   std::map<int32_t, double> counts;
   constexpr int kDraws = 20000;
-  for (uint64_t i = 0; i < kDraws; ++i) counts[sampler.sample(logits, {}, i).value()] += 1.0 / kDraws;
+  for (uint64_t i = 0; i < kDraws; ++i)
+    counts[sampler.sample(logits, {}, i).value()] += 1.0 / kDraws;
   return counts;
 }
 

@@ -43,7 +43,9 @@ bp_status init(const bp_host*, bp_error* error) {
   return index < 1000000 ? BP_OK : BP_NOT_FOUND;
 }
 
-[[maybe_unused]] bp_status capabilities(uint32_t, bp_device_caps*, bp_error*) { return BP_OK; }
+[[maybe_unused]] bp_status capabilities(uint32_t, bp_device_caps*, bp_error*) {
+  return BP_OK;
+}
 #endif
 
 bp_device_api make_device_table() {
@@ -69,8 +71,12 @@ bp_status get_interface(const bp_string* id, const void** out, bp_error*) {
   return BP_OK;
 }
 
-bp_status quiesce(uint64_t, bp_error*) { return BP_OK; }
-bp_status shutdown(bp_error*) { return BP_OK; }
+bp_status quiesce(uint64_t, bp_error*) {
+  return BP_OK;
+}
+bp_status shutdown(bp_error*) {
+  return BP_OK;
+}
 
 const bp_plugin_api kApi = {sizeof(bp_plugin_api), 0,       probe,   init,
                             get_interface,         quiesce, shutdown};

@@ -429,43 +429,66 @@ TEST(Layout, tables_have_no_tail_padding) {
   EXPECT_EQ(sizeof(bp_string), offsetof(bp_string, length) + sizeof(bp_string::length));
   EXPECT_EQ(sizeof(bp_error), offsetof(bp_error, text) + sizeof(bp_error::text));
   EXPECT_EQ(sizeof(bp_host), offsetof(bp_host, trace_end) + sizeof(bp_host::trace_end));
-  EXPECT_EQ(sizeof(bp_probe_result), offsetof(bp_probe_result, detail) + sizeof(bp_probe_result::detail));
-  EXPECT_EQ(sizeof(bp_plugin_api), offsetof(bp_plugin_api, shutdown) + sizeof(bp_plugin_api::shutdown));
+  EXPECT_EQ(sizeof(bp_probe_result),
+            offsetof(bp_probe_result, detail) + sizeof(bp_probe_result::detail));
+  EXPECT_EQ(sizeof(bp_plugin_api),
+            offsetof(bp_plugin_api, shutdown) + sizeof(bp_plugin_api::shutdown));
   EXPECT_EQ(sizeof(bp_plugin_desc), offsetof(bp_plugin_desc, api) + sizeof(bp_plugin_desc::api));
-  EXPECT_EQ(sizeof(bp_device_info), offsetof(bp_device_info, reserved) + sizeof(bp_device_info::reserved));
-  EXPECT_EQ(sizeof(bp_device_caps), offsetof(bp_device_caps, dialect_version) + sizeof(bp_device_caps::dialect_version));
+  EXPECT_EQ(sizeof(bp_device_info),
+            offsetof(bp_device_info, reserved) + sizeof(bp_device_info::reserved));
+  EXPECT_EQ(sizeof(bp_device_caps),
+            offsetof(bp_device_caps, dialect_version) + sizeof(bp_device_caps::dialect_version));
   EXPECT_EQ(sizeof(bp_device_api), offsetof(bp_device_api, native) + sizeof(bp_device_api::native));
   EXPECT_EQ(sizeof(bp_heap), offsetof(bp_heap, alignment) + sizeof(bp_heap::alignment));
   EXPECT_EQ(sizeof(bp_import), offsetof(bp_import, length) + sizeof(bp_import::length));
-  EXPECT_EQ(sizeof(bp_import_support), offsetof(bp_import_support, pointer_alignment) + sizeof(bp_import_support::pointer_alignment));
+  EXPECT_EQ(sizeof(bp_import_support), offsetof(bp_import_support, pointer_alignment) +
+                                           sizeof(bp_import_support::pointer_alignment));
   EXPECT_EQ(sizeof(bp_memory_api), offsetof(bp_memory_api, budget) + sizeof(bp_memory_api::budget));
-  EXPECT_EQ(sizeof(bp_stream_api), offsetof(bp_stream_api, recording_destroy) + sizeof(bp_stream_api::recording_destroy));
-  EXPECT_EQ(sizeof(bp_module_source), offsetof(bp_module_source, shared_bytes) + sizeof(bp_module_source::shared_bytes));
-  EXPECT_EQ(sizeof(bp_launch_buffer), offsetof(bp_launch_buffer, bytes) + sizeof(bp_launch_buffer::bytes));
+  EXPECT_EQ(sizeof(bp_stream_api),
+            offsetof(bp_stream_api, recording_destroy) + sizeof(bp_stream_api::recording_destroy));
+  EXPECT_EQ(sizeof(bp_module_source),
+            offsetof(bp_module_source, shared_bytes) + sizeof(bp_module_source::shared_bytes));
+  EXPECT_EQ(sizeof(bp_launch_buffer),
+            offsetof(bp_launch_buffer, bytes) + sizeof(bp_launch_buffer::bytes));
   EXPECT_EQ(sizeof(bp_launch), offsetof(bp_launch, reserved) + sizeof(bp_launch::reserved));
   EXPECT_EQ(sizeof(bp_module_api), offsetof(bp_module_api, launch) + sizeof(bp_module_api::launch));
   EXPECT_EQ(sizeof(bp_dim), offsetof(bp_dim, offset) + sizeof(bp_dim::offset));
   EXPECT_EQ(sizeof(bp_operand), offsetof(bp_operand, value) + sizeof(bp_operand::value));
-  EXPECT_EQ(sizeof(bp_attribute), offsetof(bp_attribute, string_value) + sizeof(bp_attribute::string_value));
+  EXPECT_EQ(sizeof(bp_attribute),
+            offsetof(bp_attribute, string_value) + sizeof(bp_attribute::string_value));
   EXPECT_EQ(sizeof(bp_op), offsetof(bp_op, layer) + sizeof(bp_op::layer));
-  EXPECT_EQ(sizeof(bp_symbol_range), offsetof(bp_symbol_range, maximum) + sizeof(bp_symbol_range::maximum));
+  EXPECT_EQ(sizeof(bp_symbol_range),
+            offsetof(bp_symbol_range, maximum) + sizeof(bp_symbol_range::maximum));
   EXPECT_EQ(sizeof(bp_weight), offsetof(bp_weight, digest) + sizeof(bp_weight::digest));
   EXPECT_EQ(sizeof(bp_match), offsetof(bp_match, reason) + sizeof(bp_match::reason));
-  EXPECT_EQ(sizeof(bp_bind_info), offsetof(bp_bind_info, module_api) + sizeof(bp_bind_info::module_api));
-  EXPECT_EQ(sizeof(bp_operand_buffer), offsetof(bp_operand_buffer, bytes) + sizeof(bp_operand_buffer::bytes));
-  EXPECT_EQ(sizeof(bp_kernel_launch), offsetof(bp_kernel_launch, workspace) + sizeof(bp_kernel_launch::workspace));
-  EXPECT_EQ(sizeof(bp_kernel_api), offsetof(bp_kernel_api, release) + sizeof(bp_kernel_api::release));
-  EXPECT_EQ(sizeof(bp_plugin_entry), offsetof(bp_plugin_entry, reason) + sizeof(bp_plugin_entry::reason));
-  EXPECT_EQ(sizeof(bp_device_entry), offsetof(bp_device_entry, reason) + sizeof(bp_device_entry::reason));
-  EXPECT_EQ(sizeof(bp_model_options), offsetof(bp_model_options, reserved) + sizeof(bp_model_options::reserved));
-  EXPECT_EQ(sizeof(bp_model_info), offsetof(bp_model_info, licence) + sizeof(bp_model_info::licence));
-  EXPECT_EQ(sizeof(bp_chat_request), offsetof(bp_chat_request, variables) + sizeof(bp_chat_request::variables));
-  EXPECT_EQ(sizeof(bp_session_options), offsetof(bp_session_options, batch_tokens) + sizeof(bp_session_options::batch_tokens));
-  EXPECT_EQ(sizeof(bp_memory_estimate), offsetof(bp_memory_estimate, total_bytes) + sizeof(bp_memory_estimate::total_bytes));
+  EXPECT_EQ(sizeof(bp_bind_info),
+            offsetof(bp_bind_info, module_api) + sizeof(bp_bind_info::module_api));
+  EXPECT_EQ(sizeof(bp_operand_buffer),
+            offsetof(bp_operand_buffer, bytes) + sizeof(bp_operand_buffer::bytes));
+  EXPECT_EQ(sizeof(bp_kernel_launch),
+            offsetof(bp_kernel_launch, workspace) + sizeof(bp_kernel_launch::workspace));
+  EXPECT_EQ(sizeof(bp_kernel_api),
+            offsetof(bp_kernel_api, release) + sizeof(bp_kernel_api::release));
+  EXPECT_EQ(sizeof(bp_plugin_entry),
+            offsetof(bp_plugin_entry, reason) + sizeof(bp_plugin_entry::reason));
+  EXPECT_EQ(sizeof(bp_device_entry),
+            offsetof(bp_device_entry, reason) + sizeof(bp_device_entry::reason));
+  EXPECT_EQ(sizeof(bp_model_options),
+            offsetof(bp_model_options, reserved) + sizeof(bp_model_options::reserved));
+  EXPECT_EQ(sizeof(bp_model_info),
+            offsetof(bp_model_info, licence) + sizeof(bp_model_info::licence));
+  EXPECT_EQ(sizeof(bp_chat_request),
+            offsetof(bp_chat_request, variables) + sizeof(bp_chat_request::variables));
+  EXPECT_EQ(sizeof(bp_session_options),
+            offsetof(bp_session_options, batch_tokens) + sizeof(bp_session_options::batch_tokens));
+  EXPECT_EQ(sizeof(bp_memory_estimate),
+            offsetof(bp_memory_estimate, total_bytes) + sizeof(bp_memory_estimate::total_bytes));
   EXPECT_EQ(sizeof(bp_logit_bias), offsetof(bp_logit_bias, bias) + sizeof(bp_logit_bias::bias));
-  EXPECT_EQ(sizeof(bp_generate_options), offsetof(bp_generate_options, bias_count) + sizeof(bp_generate_options::bias_count));
+  EXPECT_EQ(sizeof(bp_generate_options),
+            offsetof(bp_generate_options, bias_count) + sizeof(bp_generate_options::bias_count));
   EXPECT_EQ(sizeof(bp_event), offsetof(bp_event, text) + sizeof(bp_event::text));
-  EXPECT_EQ(sizeof(bp_session_stats), offsetof(bp_session_stats, device) + sizeof(bp_session_stats::device));
+  EXPECT_EQ(sizeof(bp_session_stats),
+            offsetof(bp_session_stats, device) + sizeof(bp_session_stats::device));
 }
 
 }  // namespace

@@ -24,7 +24,8 @@ Status ChatText::add_template(std::string_view name, std::string_view source) {
 
 Result<const text::Tokenizer*> ChatText::require_tokenizer() const {
   if (tokenizer == nullptr) {
-    return error(Code::kFailedPrecondition, "the model has no tokenizer; give token ids instead of "
+    return error(Code::kFailedPrecondition,
+                 "the model has no tokenizer; give token ids instead of "
                  "text, or convert it again from a folder that has tokenizer.json");
   }
   return tokenizer.get();

@@ -100,7 +100,9 @@ class Fields {
   std::string wrong_;
 };
 
-Json ids_json(const std::vector<TokenId>& ids) { return Json(ids); }
+Json ids_json(const std::vector<TokenId>& ids) {
+  return Json(ids);
+}
 
 Json rules_json(const TokenizerSpec& spec) {
   Json rules;
@@ -308,8 +310,8 @@ Result<TokenizerSpec> decode_tokenizer(const fb::Tokenizer& table) try {
       if (merges->Get(i) >= spec.tokens.size() || merges->Get(i + 1) >= spec.tokens.size()) {
         return error(Code::kCorrupt, "merge {} names a token outside the vocabulary", i / 2);
       }
-      spec.merges.push_back({static_cast<TokenId>(merges->Get(i)),
-                             static_cast<TokenId>(merges->Get(i + 1))});
+      spec.merges.push_back(
+          {static_cast<TokenId>(merges->Get(i)), static_cast<TokenId>(merges->Get(i + 1))});
     }
   }
   BP_TRY(read_rules(table.rules()->string_view(), &spec));

@@ -46,9 +46,9 @@ extern "C" {
 /* ---- the library ---------------------------------------------------------------------------- */
 
 /* Version of the library that is loaded, "0.1.0". Static. */
-BP_API const char *bp_version(void);
+BP_API const char* bp_version(void);
 /* Name of a status code, "CORRUPT". Static; unknown codes are "INTERNAL". */
-BP_API const char *bp_status_name(bp_status status);
+BP_API const char* bp_status_name(bp_status status);
 
 /* Levels of log messages. */
 #define BP_LOG_LEVEL_TRACE 0
@@ -59,32 +59,32 @@ BP_API const char *bp_status_name(bp_status status);
 
 /* Receives one message without a final newline, on whichever thread logs. Must not call the
  * library. */
-typedef void (*bp_log_fn)(void *user, int32_t level, const char *text, uint64_t length);
+typedef void (*bp_log_fn)(void* user, int32_t level, const char* text, uint64_t length);
 /* Sends messages of at least `lowest` to fn; NULL stops them. Process-wide. */
-BP_API bp_status bp_log_set(bp_log_fn fn, void *user, int32_t lowest);
+BP_API bp_status bp_log_set(bp_log_fn fn, void* user, int32_t lowest);
 
 /* Compute threads of the process, the calling one included (1 to 1023). The default is what the
  * machine gives this process, or BACKPLANE_THREADS. Call it before the first session. */
-BP_API bp_status bp_threads_set(uint32_t threads, bp_error *error);
+BP_API bp_status bp_threads_set(uint32_t threads, bp_error* error);
 BP_API uint32_t bp_threads_get(void);
 
 /* Adds a plugin manifest, or a folder of them, to the front of the search. */
-BP_API bp_status bp_plugin_path_add(const char *path, bp_error *error);
+BP_API bp_status bp_plugin_path_add(const char* path, bp_error* error);
 
 /* One plugin that was found. Strings stay valid for the process's life. */
 typedef struct bp_plugin_entry {
   uint32_t size;
-  int32_t usable;      /* 1 or 0 */
+  int32_t usable; /* 1 or 0 */
   bp_string id;
   bp_string version;
-  bp_string manifest;  /* path */
-  bp_string library;   /* path */
-  bp_string reason;    /* why it is not usable; empty when it is */
+  bp_string manifest; /* path */
+  bp_string library;  /* path */
+  bp_string reason;   /* why it is not usable; empty when it is */
 } bp_plugin_entry;
 /* Number of plugins found, usable or not. Loads and probes them on first use. */
-BP_API bp_status bp_plugin_count(uint32_t *count, bp_error *error);
+BP_API bp_status bp_plugin_count(uint32_t* count, bp_error* error);
 /* Fills *out, whose size the caller has set. BP_NOT_FOUND beyond the count. */
-BP_API bp_status bp_plugin_describe(uint32_t index, bp_plugin_entry *out, bp_error *error);
+BP_API bp_status bp_plugin_describe(uint32_t index, bp_plugin_entry* out, bp_error* error);
 
 /* Kinds of device. */
 #define BP_DEVICE_KIND_CPU 1
@@ -107,8 +107,8 @@ typedef struct bp_device_entry {
   bp_string driver;
   bp_string reason;
 } bp_device_entry;
-BP_API bp_status bp_device_count(uint32_t *count, bp_error *error);
-BP_API bp_status bp_device_describe(uint32_t index, bp_device_entry *out, bp_error *error);
+BP_API bp_status bp_device_count(uint32_t* count, bp_error* error);
+BP_API bp_status bp_device_describe(uint32_t index, bp_device_entry* out, bp_error* error);
 
 /* ---- models --------------------------------------------------------------------------------- */
 
@@ -121,24 +121,25 @@ typedef struct bp_model_options {
   int32_t verify_digests; /* 1: read everything once and compare digests before returning */
   uint32_t reserved;
 } bp_model_options;
-#define BP_MODEL_OPTIONS_INIT {sizeof(bp_model_options), 0, 0, 0}
+#define BP_MODEL_OPTIONS_INIT \
+  { sizeof(bp_model_options), 0, 0, 0 }
 
 /* Opens a file. It is mapped: opening takes milliseconds, and pages are shared with every other
  * process. BP_CORRUPT, BP_INCOMPATIBLE, BP_NOT_FOUND, BP_DENIED say what is wrong with it. */
-BP_API bp_status bp_model_open(const char *path, const bp_model_options *options, bp_model **out,
-                               bp_error *error);
+BP_API bp_status bp_model_open(const char* path, const bp_model_options* options, bp_model** out,
+                               bp_error* error);
 /* Uses bytes of the caller, aligned to 64, which must stay until the model is closed. */
-BP_API bp_status bp_model_open_memory(const void *data, uint64_t bytes,
-                                      const bp_model_options *options, bp_model **out,
-                                      bp_error *error);
+BP_API bp_status bp_model_open_memory(const void* data, uint64_t bytes,
+                                      const bp_model_options* options, bp_model** out,
+                                      bp_error* error);
 /* Fills `bytes` bytes from `offset` on; anything but BP_OK ends the opening with that status. */
-typedef bp_status (*bp_read_fn)(void *user, uint64_t offset, void *to, uint64_t bytes);
+typedef bp_status (*bp_read_fn)(void* user, uint64_t offset, void* to, uint64_t bytes);
 /* Reads a model of `bytes` bytes through a callback, which is not used after the return. */
-BP_API bp_status bp_model_open_reader(bp_read_fn read, void *user, uint64_t bytes,
-                                      const bp_model_options *options, bp_model **out,
-                                      bp_error *error);
+BP_API bp_status bp_model_open_reader(bp_read_fn read, void* user, uint64_t bytes,
+                                      const bp_model_options* options, bp_model** out,
+                                      bp_error* error);
 /* Sessions must have been destroyed. NULL is allowed. */
-BP_API void bp_model_close(bp_model *model);
+BP_API void bp_model_close(bp_model* model);
 
 /* Facts of a model. Strings live as long as it. */
 typedef struct bp_model_info {
@@ -155,24 +156,25 @@ typedef struct bp_model_info {
   bp_string weights_format;
   bp_string licence;
 } bp_model_info;
-BP_API bp_status bp_model_describe(const bp_model *model, bp_model_info *out, bp_error *error);
+BP_API bp_status bp_model_describe(const bp_model* model, bp_model_info* out, bp_error* error);
 
 /* ---- text ----------------------------------------------------------------------------------- */
 
 /* Flags for turning text into tokens. */
-#define BP_TEXT_NO_BOS 1u         /* do not put the model's first token before the text */
-#define BP_TEXT_PARSE_SPECIAL 2u  /* "<|eot|>" in the text means that token. Never for user input */
+#define BP_TEXT_NO_BOS 1u        /* do not put the model's first token before the text */
+#define BP_TEXT_PARSE_SPECIAL 2u /* "<|eot|>" in the text means that token. Never for user input \
+                                  */
 
 /* Token ids of a text. Writes up to `capacity` ids and sets *count to how many there are; call
  * with capacity 0 to size the array. */
-BP_API bp_status bp_model_tokenize(const bp_model *model, const char *text, uint64_t length,
-                                   uint32_t flags, int32_t *ids, uint64_t capacity,
-                                   uint64_t *count, bp_error *error);
+BP_API bp_status bp_model_tokenize(const bp_model* model, const char* text, uint64_t length,
+                                   uint32_t flags, int32_t* ids, uint64_t capacity, uint64_t* count,
+                                   bp_error* error);
 /* Text of ids; special tokens are left out unless `keep_special` is 1. Writes up to `capacity`
  * bytes (no NUL) and sets *length to the length of the whole text. */
-BP_API bp_status bp_model_detokenize(const bp_model *model, const int32_t *ids, uint64_t count,
-                                     int32_t keep_special, char *text, uint64_t capacity,
-                                     uint64_t *length, bp_error *error);
+BP_API bp_status bp_model_detokenize(const bp_model* model, const int32_t* ids, uint64_t count,
+                                     int32_t keep_special, char* text, uint64_t capacity,
+                                     uint64_t* length, bp_error* error);
 
 /* Inputs of a chat template; JSON as chat completion APIs have it. */
 typedef struct bp_chat_request {
@@ -182,18 +184,23 @@ typedef struct bp_chat_request {
   bp_string tools;               /* list of JSON schemas, or empty */
   bp_string variables;           /* object of further template variables, or empty */
 } bp_chat_request;
-#define BP_CHAT_REQUEST_INIT {sizeof(bp_chat_request), 1, {0, 0}, {0, 0}, {0, 0}}
+#define BP_CHAT_REQUEST_INIT                      \
+  {                                               \
+    sizeof(bp_chat_request), 1, {0, 0}, {0, 0}, { \
+      0, 0                                        \
+    }                                             \
+  }
 
 /* The prompt as the model's template writes it. Sizing as in bp_model_detokenize.
  * BP_NOT_FOUND when the model has no template. */
-BP_API bp_status bp_model_apply_template(const bp_model *model, const bp_chat_request *request,
-                                         char *text, uint64_t capacity, uint64_t *length,
-                                         bp_error *error);
+BP_API bp_status bp_model_apply_template(const bp_model* model, const bp_chat_request* request,
+                                         char* text, uint64_t capacity, uint64_t* length,
+                                         bp_error* error);
 /* The same as token ids. Only the template's own text can become special tokens; what messages
  * say cannot. */
-BP_API bp_status bp_model_tokenize_chat(const bp_model *model, const bp_chat_request *request,
-                                        int32_t *ids, uint64_t capacity, uint64_t *count,
-                                        bp_error *error);
+BP_API bp_status bp_model_tokenize_chat(const bp_model* model, const bp_chat_request* request,
+                                        int32_t* ids, uint64_t capacity, uint64_t* count,
+                                        bp_error* error);
 
 /* ---- sessions ------------------------------------------------------------------------------- */
 
@@ -208,64 +215,64 @@ typedef struct bp_session_options {
   uint64_t context_tokens;  /* longest sequence; 0: the model's own, at most 4096 */
   uint64_t batch_tokens;    /* prompt tokens per pass; 0: 512 */
 } bp_session_options;
-#define BP_SESSION_OPTIONS_INIT {sizeof(bp_session_options), 0, {0, 0}, {0, 0}, 0, 0}
+#define BP_SESSION_OPTIONS_INIT \
+  { sizeof(bp_session_options), 0, {0, 0}, {0, 0}, 0, 0 }
 
 /* Memory that a session with these options takes, known before anything is allocated. */
 typedef struct bp_memory_estimate {
   uint32_t size;
   uint32_t reserved;
-  uint64_t weights_bytes;   /* the model file; mapped and shared by all sessions */
-  uint64_t resident_bytes;  /* copies of weights that kernels need beside it; shared likewise */
-  uint64_t kv_bytes;        /* this and the following: per session */
+  uint64_t weights_bytes;  /* the model file; mapped and shared by all sessions */
+  uint64_t resident_bytes; /* copies of weights that kernels need beside it; shared likewise */
+  uint64_t kv_bytes;       /* this and the following: per session */
   uint64_t arena_bytes;
   uint64_t workspace_bytes;
   uint64_t io_bytes;
   uint64_t total_bytes;
 } bp_memory_estimate;
-BP_API bp_status bp_memory_estimate_session(bp_model *model, const bp_session_options *options,
-                                            bp_memory_estimate *out, bp_error *error);
+BP_API bp_status bp_memory_estimate_session(bp_model* model, const bp_session_options* options,
+                                            bp_memory_estimate* out, bp_error* error);
 
 /* Reserves everything that the session will ever need. Blocking: the first session on a device
  * prepares its kernels. BP_EXHAUSTED names what did not fit. */
-BP_API bp_status bp_session_create(bp_model *model, const bp_session_options *options,
-                                   bp_session **out, bp_error *error);
+BP_API bp_status bp_session_create(bp_model* model, const bp_session_options* options,
+                                   bp_session** out, bp_error* error);
 /* NULL is allowed. */
-BP_API void bp_session_destroy(bp_session *session);
+BP_API void bp_session_destroy(bp_session* session);
 
 /* Appends tokens and runs the model on them, so that its next token can be sampled. A sequence
  * that would not fit the context is refused with both numbers, and nothing is run. */
-BP_API bp_status bp_session_feed_tokens(bp_session *session, const int32_t *ids, uint64_t count,
-                                        bp_error *error);
+BP_API bp_status bp_session_feed_tokens(bp_session* session, const int32_t* ids, uint64_t count,
+                                        bp_error* error);
 /* Tokenizes and appends. The model's first token (BOS) is put before the text only at the start
  * of the sequence. `flags`: BP_TEXT_... */
-BP_API bp_status bp_session_feed_text(bp_session *session, const char *text, uint64_t length,
-                                      uint32_t flags, bp_error *error);
+BP_API bp_status bp_session_feed_text(bp_session* session, const char* text, uint64_t length,
+                                      uint32_t flags, bp_error* error);
 /* Makes the sequence be exactly this conversation: what the cache already holds of it is kept,
  * the rest is run. For chats: send the whole list of messages each turn. *reused receives the
  * number of tokens that needed no work; may be NULL. */
-BP_API bp_status bp_session_feed_chat(bp_session *session, const bp_chat_request *request,
-                                      uint64_t *reused, bp_error *error);
+BP_API bp_status bp_session_feed_chat(bp_session* session, const bp_chat_request* request,
+                                      uint64_t* reused, bp_error* error);
 
 /* Tokens in the sequence so far. */
-BP_API uint64_t bp_session_position(const bp_session *session);
+BP_API uint64_t bp_session_position(const bp_session* session);
 /* Largest number that position can reach. */
-BP_API uint64_t bp_session_capacity(const bp_session *session);
+BP_API uint64_t bp_session_capacity(const bp_session* session);
 /* The ids of the sequence; valid until the session is next used. */
-BP_API bp_status bp_session_tokens(const bp_session *session, const int32_t **ids, uint64_t *count,
-                                   bp_error *error);
+BP_API bp_status bp_session_tokens(const bp_session* session, const int32_t** ids, uint64_t* count,
+                                   bp_error* error);
 /* Forgets everything after the first `keep` tokens. */
-BP_API bp_status bp_session_rewind(bp_session *session, uint64_t keep, bp_error *error);
+BP_API bp_status bp_session_rewind(bp_session* session, uint64_t keep, bp_error* error);
 /* Logits for the next token, one per vocabulary entry; valid until the session is next used.
  * BP_FAILED_PRECONDITION when nothing has been fed since the start or a rewind. */
-BP_API bp_status bp_session_logits(const bp_session *session, const float **logits,
-                                   uint64_t *count, bp_error *error);
+BP_API bp_status bp_session_logits(const bp_session* session, const float** logits, uint64_t* count,
+                                   bp_error* error);
 
 /* Receives the logits after the token at `position`; non-zero stops. */
-typedef int32_t (*bp_logits_fn)(void *user, uint64_t position, const float *logits,
-                                uint64_t count);
+typedef int32_t (*bp_logits_fn)(void* user, uint64_t position, const float* logits, uint64_t count);
 /* Appends tokens as bp_session_feed_tokens does and hands over the logits of every one. */
-BP_API bp_status bp_session_evaluate(bp_session *session, const int32_t *ids, uint64_t count,
-                                     bp_logits_fn fn, void *user, bp_error *error);
+BP_API bp_status bp_session_evaluate(bp_session* session, const int32_t* ids, uint64_t count,
+                                     bp_logits_fn fn, void* user, bp_error* error);
 
 /* ---- generation ----------------------------------------------------------------------------- */
 
@@ -277,27 +284,27 @@ typedef struct bp_logit_bias {
 
 typedef struct bp_generate_options {
   uint32_t size;
-  uint32_t top_k;            /* 0: all */
-  uint64_t max_tokens;       /* 0: until the model ends or the context is full */
-  float temperature;         /* 0: greedy; ties go to the lowest id */
-  float top_p;               /* 1: off */
-  float min_p;               /* 0: off */
-  float repetition_penalty;  /* 1: off */
-  float presence_penalty;    /* 0: off */
-  float frequency_penalty;   /* 0: off */
-  uint32_t penalty_window;   /* recent tokens that penalties look at */
-  int32_t ignore_eos;        /* 1: go on when the model wants to stop */
-  uint64_t seed;             /* same seed, same text, whatever else runs */
-  const bp_string *stop;     /* texts that end the generation; they are not part of the output */
+  uint32_t top_k;           /* 0: all */
+  uint64_t max_tokens;      /* 0: until the model ends or the context is full */
+  float temperature;        /* 0: greedy; ties go to the lowest id */
+  float top_p;              /* 1: off */
+  float min_p;              /* 0: off */
+  float repetition_penalty; /* 1: off */
+  float presence_penalty;   /* 0: off */
+  float frequency_penalty;  /* 0: off */
+  uint32_t penalty_window;  /* recent tokens that penalties look at */
+  int32_t ignore_eos;       /* 1: go on when the model wants to stop */
+  uint64_t seed;            /* same seed, same text, whatever else runs */
+  const bp_string* stop;    /* texts that end the generation; they are not part of the output */
   uint64_t stop_count;
-  const bp_logit_bias *bias;
+  const bp_logit_bias* bias;
   uint64_t bias_count;
 } bp_generate_options;
 #define BP_GENERATE_OPTIONS_INIT \
-  {sizeof(bp_generate_options), 40, 0, 0.8f, 0.95f, 0.0f, 1.0f, 0.0f, 0.0f, 64, 0, 0, 0, 0, 0, 0}
+  { sizeof(bp_generate_options), 40, 0, 0.8f, 0.95f, 0.0f, 1.0f, 0.0f, 0.0f, 64, 0, 0, 0, 0, 0, 0 }
 /* The defaults with the model's own suggestions (generation_config) in place. */
-BP_API bp_status bp_model_generate_defaults(const bp_model *model, bp_generate_options *out,
-                                            bp_error *error);
+BP_API bp_status bp_model_generate_defaults(const bp_model* model, bp_generate_options* out,
+                                            bp_error* error);
 
 /* Why a generation ended. */
 #define BP_FINISH_NONE 0 /* it has not */
@@ -308,53 +315,57 @@ BP_API bp_status bp_model_generate_defaults(const bp_model *model, bp_generate_o
 /* One step of a generation. */
 typedef struct bp_event {
   uint32_t size;
-  int32_t finish;    /* BP_FINISH_...; with anything but NONE the generation is over */
-  int32_t token_id;  /* the token just sampled; -1 when the event only carries held-back text */
+  int32_t finish;   /* BP_FINISH_...; with anything but NONE the generation is over */
+  int32_t token_id; /* the token just sampled; -1 when the event only carries held-back text */
   uint32_t reserved;
-  bp_string text;    /* what can be shown now; whole characters; may be empty. Valid until the
-                        session is next used */
+  bp_string text; /* what can be shown now; whole characters; may be empty. Valid until the
+                     session is next used */
 } bp_event;
-#define BP_EVENT_INIT {sizeof(bp_event), 0, -1, 0, {0, 0}}
+#define BP_EVENT_INIT             \
+  {                               \
+    sizeof(bp_event), 0, -1, 0, { \
+      0, 0                        \
+    }                             \
+  }
 
 /* Starts a generation from the present sequence; NULL options are the model's defaults. */
-BP_API bp_status bp_session_begin(bp_session *session, const bp_generate_options *options,
-                                  bp_error *error);
+BP_API bp_status bp_session_begin(bp_session* session, const bp_generate_options* options,
+                                  bp_error* error);
 /* Runs one step. After an event with a finish reason, begin again to go on. */
-BP_API bp_status bp_session_next(bp_session *session, bp_event *event, bp_error *error);
+BP_API bp_status bp_session_next(bp_session* session, bp_event* event, bp_error* error);
 
 /* Receives events as they come; non-zero stops the generation as if cancelled. */
-typedef int32_t (*bp_event_fn)(void *user, const bp_event *event);
+typedef int32_t (*bp_event_fn)(void* user, const bp_event* event);
 /* begin and next in one call. *finish (may be NULL) receives why it ended. A cancelled generation
  * is BP_OK with BP_FINISH_CANCELLED. */
-BP_API bp_status bp_session_generate(bp_session *session, const bp_generate_options *options,
-                                     bp_event_fn fn, void *user, int32_t *finish,
-                                     bp_error *error);
+BP_API bp_status bp_session_generate(bp_session* session, const bp_generate_options* options,
+                                     bp_event_fn fn, void* user, int32_t* finish, bp_error* error);
 
 /* Stops whatever the session is doing, between two kernels. From any thread. The stopped call
  * returns BP_CANCELLED (feeding) or the event BP_FINISH_CANCELLED (generating); the tokens before
  * it stay. A cancel that meets an idle session stops nothing. */
-BP_API void bp_session_cancel(bp_session *session);
+BP_API void bp_session_cancel(bp_session* session);
 
 /* ---- reports -------------------------------------------------------------------------------- */
 
 typedef struct bp_session_stats {
   uint32_t size;
-  uint32_t launches_per_token;   /* kernels of the last forward pass */
-  uint64_t prompt_tokens;        /* since creation */
+  uint32_t launches_per_token; /* kernels of the last forward pass */
+  uint64_t prompt_tokens;      /* since creation */
   uint64_t prompt_ns;
   uint64_t generated_tokens;
   uint64_t generated_ns;
-  uint64_t prepare_ns;           /* choosing and preparing kernels at creation */
-  uint32_t fallback_steps;       /* steps of the plan that the device does not run itself */
+  uint64_t prepare_ns;     /* choosing and preparing kernels at creation */
+  uint32_t fallback_steps; /* steps of the plan that the device does not run itself */
   uint32_t steps;
   bp_string device;
 } bp_session_stats;
-BP_API bp_status bp_session_describe(const bp_session *session, bp_session_stats *out,
-                                     bp_error *error);
+BP_API bp_status bp_session_describe(const bp_session* session, bp_session_stats* out,
+                                     bp_error* error);
 /* Calls fn with one line per step of the plan: op, device, kernel, and why if it is a fallback. */
-typedef void (*bp_text_fn)(void *user, const char *text, uint64_t length);
-BP_API bp_status bp_session_explain(const bp_session *session, bp_text_fn fn, void *user,
-                                    bp_error *error);
+typedef void (*bp_text_fn)(void* user, const char* text, uint64_t length);
+BP_API bp_status bp_session_explain(const bp_session* session, bp_text_fn fn, void* user,
+                                    bp_error* error);
 
 #ifdef __cplusplus
 }

@@ -24,12 +24,12 @@ extern "C" {
 typedef int32_t bp_status;
 
 #define BP_OK ((bp_status)0)
-#define BP_CANCELLED ((bp_status)-1)           /* somebody asked for the work to stop */
-#define BP_INVALID_ARGUMENT ((bp_status)-2)    /* the call itself is wrong; retrying is pointless */
-#define BP_DEADLINE ((bp_status)-3)            /* a time limit passed first */
-#define BP_NOT_FOUND ((bp_status)-4)           /* a file, name or id that does not exist */
-#define BP_DENIED ((bp_status)-5)              /* permissions or policy forbid it */
-#define BP_EXHAUSTED ((bp_status)-6)           /* memory, disk, pages, a named limit: text says which */
+#define BP_CANCELLED ((bp_status)-1)        /* somebody asked for the work to stop */
+#define BP_INVALID_ARGUMENT ((bp_status)-2) /* the call itself is wrong; retrying is pointless */
+#define BP_DEADLINE ((bp_status)-3)         /* a time limit passed first */
+#define BP_NOT_FOUND ((bp_status)-4)        /* a file, name or id that does not exist */
+#define BP_DENIED ((bp_status)-5)           /* permissions or policy forbid it */
+#define BP_EXHAUSTED ((bp_status)-6) /* memory, disk, pages, a named limit: text says which */
 #define BP_FAILED_PRECONDITION ((bp_status)-7) /* right call, wrong state or order */
 #define BP_UNIMPLEMENTED ((bp_status)-8)       /* this build or plugin does not offer it */
 #define BP_UNAVAILABLE ((bp_status)-9)         /* driver or service absent now; may work later */
@@ -40,7 +40,7 @@ typedef int32_t bp_status;
 
 /* Text that need not end in NUL. data may be NULL only when length is 0. Not owned. */
 typedef struct bp_string {
-  const char *data;
+  const char* data;
   uint64_t length; /* bytes of UTF-8 */
 } bp_string;
 
@@ -51,14 +51,19 @@ typedef struct bp_string {
  * a callee writes only the bytes that size covers. text is UTF-8, NUL-ended, cut at a character
  * border where it would not fit; the whole text always reaches the log callback. */
 typedef struct bp_error {
-  uint32_t size;         /* sizeof(bp_error), set by the caller */
-  bp_status status;      /* the code that the call returned */
-  int64_t native;        /* the driver's or system's own number, 0 when there is none */
-  uint64_t reserved[2];  /* zero */
+  uint32_t size;        /* sizeof(bp_error), set by the caller */
+  bp_status status;     /* the code that the call returned */
+  int64_t native;       /* the driver's or system's own number, 0 when there is none */
+  uint64_t reserved[2]; /* zero */
   char text[BP_ERROR_TEXT_BYTES];
 } bp_error;
 
-#define BP_ERROR_INIT {sizeof(bp_error), BP_OK, 0, {0, 0}, {0}}
+#define BP_ERROR_INIT                     \
+  {                                       \
+    sizeof(bp_error), BP_OK, 0, {0, 0}, { \
+      0                                   \
+    }                                     \
+  }
 
 #ifdef __cplusplus
 }

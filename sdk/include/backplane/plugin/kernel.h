@@ -43,9 +43,9 @@ typedef struct bp_operand {
   uint32_t size;
   int32_t role;
   bp_string format;   /* "f32", "q4_g32", … */
-  const bp_dim *dims; /* outermost first; weights have constants only */
+  const bp_dim* dims; /* outermost first; weights have constants only */
   uint32_t rank;
-  uint32_t value;     /* number of the value in the plan; equal numbers are the same value */
+  uint32_t value; /* number of the value in the plan; equal numbers are the same value */
 } bp_operand;
 
 /* bp_attribute.kind */
@@ -66,15 +66,15 @@ typedef struct bp_op {
   uint32_t size;
   uint32_t version;
   bp_string name; /* "linear", "attention", … */
-  const bp_operand *inputs;
-  const bp_operand *outputs;
-  const bp_attribute *attributes;
+  const bp_operand* inputs;
+  const bp_operand* outputs;
+  const bp_attribute* attributes;
   uint32_t input_count;
   uint32_t output_count;
   uint32_t attribute_count;
-  uint32_t operand_stride;   /* bytes from one operand to the next */
+  uint32_t operand_stride; /* bytes from one operand to the next */
   uint32_t attribute_stride;
-  int32_t layer;             /* block of the model, −1 outside; for messages */
+  int32_t layer; /* block of the model, −1 outside; for messages */
 } bp_op;
 
 /* Range that a symbol may take while the kernels live, and the value to optimise for. */
@@ -90,10 +90,10 @@ typedef struct bp_symbol_range {
 typedef struct bp_weight {
   uint32_t size;
   uint32_t plane_count;
-  uint64_t id;                        /* equal for the same tensor, so that copies are shared */
-  const void *planes[BP_MAX_PLANES];  /* in the order of the format */
+  uint64_t id;                       /* equal for the same tensor, so that copies are shared */
+  const void* planes[BP_MAX_PLANES]; /* in the order of the format */
   uint64_t bytes[BP_MAX_PLANES];
-  uint8_t digest[32];                 /* of the content; zeros when unknown. For cache keys */
+  uint8_t digest[32]; /* of the content; zeros when unknown. For cache keys */
 } bp_weight;
 
 /* ---- answers -------------------------------------------------------------------------------- */
@@ -114,10 +114,10 @@ typedef struct bp_match {
   uint32_t size;
   int32_t verdict;
   uint32_t flags;
-  int32_t priority;          /* decides between equal estimates; larger wins */
-  uint64_t estimated_ns;     /* at typical symbols; 0 when unknown */
-  uint64_t workspace_bytes;  /* scratch memory needed during enqueue at maximum symbols */
-  uint64_t resident_bytes;   /* memory that prepare will hold beyond the weights in place */
+  int32_t priority;         /* decides between equal estimates; larger wins */
+  uint64_t estimated_ns;    /* at typical symbols; 0 when unknown */
+  uint64_t workspace_bytes; /* scratch memory needed during enqueue at maximum symbols */
+  uint64_t resident_bytes;  /* memory that prepare will hold beyond the weights in place */
   char reason[BP_MATCH_REASON_BYTES]; /* why not, or which variant; UTF-8, NUL-ended */
 } bp_match;
 
@@ -127,15 +127,15 @@ typedef struct bp_match {
 typedef struct bp_bind_info {
   uint32_t size;
   uint32_t device_index;
-  bp_string plugin_id;        /* of the plugin that owns the device */
+  bp_string plugin_id; /* of the plugin that owns the device */
   bp_string plugin_build_id;
-  bp_device *device;
-  const bp_device_info *info;
-  const bp_device_caps *caps;
-  const bp_device_api *device_api;
-  const bp_memory_api *memory_api;
-  const bp_stream_api *stream_api;
-  const bp_module_api *module_api; /* all slots are stubs when the device has no modules */
+  bp_device* device;
+  const bp_device_info* info;
+  const bp_device_caps* caps;
+  const bp_device_api* device_api;
+  const bp_memory_api* memory_api;
+  const bp_stream_api* stream_api;
+  const bp_module_api* module_api; /* all slots are stubs when the device has no modules */
 } bp_bind_info;
 
 /* bp_kernel flags given back by prepare */
@@ -143,7 +143,7 @@ typedef struct bp_bind_info {
 
 /* Where one operand lies while a kernel runs. Weights and absent operands have a NULL buffer. */
 typedef struct bp_operand_buffer {
-  bp_buffer *buffer;
+  bp_buffer* buffer;
   uint64_t offset;
   uint64_t bytes; /* that the operand may use at maximum symbols */
 } bp_operand_buffer;
@@ -154,33 +154,33 @@ typedef struct bp_kernel_launch {
   uint32_t input_count;
   uint32_t output_count;
   uint32_t symbol_count;
-  const bp_operand_buffer *inputs;
-  const bp_operand_buffer *outputs;
-  const uint64_t *symbols;       /* present value of each symbol */
-  bp_operand_buffer workspace;   /* at least what match asked for */
+  const bp_operand_buffer* inputs;
+  const bp_operand_buffer* outputs;
+  const uint64_t* symbols;     /* present value of each symbol */
+  bp_operand_buffer workspace; /* at least what match asked for */
 } bp_kernel_launch;
 
 typedef struct bp_kernel_api {
   uint32_t size;
   uint32_t reserved;
   /* Accepts or refuses a device: BP_INCOMPATIBLE with a reason when it is not for this provider. */
-  bp_status (*bind)(const bp_bind_info *info, bp_target **out, bp_error *error);
-  bp_status (*unbind)(bp_target *target, bp_error *error);
+  bp_status (*bind)(const bp_bind_info* info, bp_target** out, bp_error* error);
+  bp_status (*unbind)(bp_target* target, bp_error* error);
   /* Fills results[i] for ops[i]; strides in bytes. Fast and without side effects. YES is a
    * promise for every symbol value in range. `symbols` is indexed as bp_dim.symbol. */
-  bp_status (*match)(bp_target *target, const bp_op *ops, uint64_t op_stride, uint32_t op_count,
-                     const bp_symbol_range *symbols, uint32_t symbol_count, bp_match *results,
-                     uint64_t result_stride, bp_error *error);
+  bp_status (*match)(bp_target* target, const bp_op* ops, uint64_t op_stride, uint32_t op_count,
+                     const bp_symbol_range* symbols, uint32_t symbol_count, bp_match* results,
+                     uint64_t result_stride, bp_error* error);
   /* Makes one matched op ready. weights[i] belongs to input i and has plane_count 0 where that
    * is no weight; `weight_stride` in bytes. Blocking. *flags receives BP_KERNEL_…. */
-  bp_status (*prepare)(bp_target *target, const bp_op *op, const bp_symbol_range *symbols,
-                       uint32_t symbol_count, const bp_weight *weights, uint64_t weight_stride,
-                       bp_kernel **out, uint32_t *flags, bp_error *error);
+  bp_status (*prepare)(bp_target* target, const bp_op* op, const bp_symbol_range* symbols,
+                       uint32_t symbol_count, const bp_weight* weights, uint64_t weight_stride,
+                       bp_kernel** out, uint32_t* flags, bp_error* error);
   /* Puts the kernel on a stream of its device. Allocates nothing. Data-dependent errors (an id
    * out of range) are returned here on synchronous devices, else through the timeline. */
-  bp_status (*enqueue)(bp_kernel *kernel, bp_stream *stream, const bp_kernel_launch *launch,
-                       bp_error *error);
-  bp_status (*release)(bp_kernel *kernel, bp_error *error);
+  bp_status (*enqueue)(bp_kernel* kernel, bp_stream* stream, const bp_kernel_launch* launch,
+                       bp_error* error);
+  bp_status (*release)(bp_kernel* kernel, bp_error* error);
 } bp_kernel_api;
 
 #ifdef __cplusplus

@@ -45,7 +45,7 @@ typedef struct bp_import {
   int32_t kind;
   uint32_t flags;
   int32_t fd;
-  void *pointer;
+  void* pointer;
   uint64_t offset;
   uint64_t length;
 } bp_import;
@@ -66,29 +66,30 @@ typedef struct bp_memory_api {
   uint32_t size;
   uint32_t reserved;
   /* Fills up to `capacity` heaps, `stride` bytes apart, and sets *count to how many there are. */
-  bp_status (*heaps)(bp_device *device, bp_heap *out, uint64_t stride, uint32_t capacity,
-                     uint32_t *count, bp_error *error);
+  bp_status (*heaps)(bp_device* device, bp_heap* out, uint64_t stride, uint32_t capacity,
+                     uint32_t* count, bp_error* error);
   /* A new buffer in the heap of that index; content undefined. BP_EXHAUSTED when there is no
    * room; the device stays usable. bytes = 0 is BP_INVALID_ARGUMENT. */
-  bp_status (*alloc)(bp_device *device, uint32_t heap, uint64_t bytes, bp_buffer **out,
-                     bp_error *error);
+  bp_status (*alloc)(bp_device* device, uint32_t heap, uint64_t bytes, bp_buffer** out,
+                     bp_error* error);
   /* NULL is allowed. Work that uses the buffer must have completed. */
-  bp_status (*free)(bp_buffer *buffer, bp_error *error);
-  bp_status (*query_import)(bp_device *device, const bp_import *what, bp_import_support *out,
-                            bp_error *error);
-  bp_status (*import)(bp_device *device, const bp_import *what, bp_buffer **out, bp_error *error);
+  bp_status (*free)(bp_buffer* buffer, bp_error* error);
+  bp_status (*query_import)(bp_device* device, const bp_import* what, bp_import_support* out,
+                            bp_error* error);
+  bp_status (*import)(bp_device* device, const bp_import* what, bp_buffer** out, bp_error* error);
   /* A file descriptor (kind "fd", "dmabuf") that another device may import; the caller owns it. */
-  bp_status (*export_handle)(bp_buffer *buffer, const bp_string *kind, int64_t *out, bp_error *error);
+  bp_status (*export_handle)(bp_buffer* buffer, const bp_string* kind, int64_t* out,
+                             bp_error* error);
   /* Host address of the buffer's first byte, until unmap. BP_UNIMPLEMENTED where the heap is not
    * host-visible. */
-  bp_status (*map)(bp_buffer *buffer, void **out, bp_error *error);
-  bp_status (*unmap)(bp_buffer *buffer, bp_error *error);
+  bp_status (*map)(bp_buffer* buffer, void** out, bp_error* error);
+  bp_status (*unmap)(bp_buffer* buffer, bp_error* error);
   /* Makes host writes visible to the device, and device writes to the host, in a range. */
-  bp_status (*flush)(bp_buffer *buffer, uint64_t offset, uint64_t bytes, bp_error *error);
-  bp_status (*invalidate)(bp_buffer *buffer, uint64_t offset, uint64_t bytes, bp_error *error);
+  bp_status (*flush)(bp_buffer* buffer, uint64_t offset, uint64_t bytes, bp_error* error);
+  bp_status (*invalidate)(bp_buffer* buffer, uint64_t offset, uint64_t bytes, bp_error* error);
   /* Bytes that may still be allocated and bytes in total, as the driver sees it now. */
-  bp_status (*budget)(bp_device *device, uint64_t *free_bytes, uint64_t *total_bytes,
-                      bp_error *error);
+  bp_status (*budget)(bp_device* device, uint64_t* free_bytes, uint64_t* total_bytes,
+                      bp_error* error);
 } bp_memory_api;
 
 #ifdef __cplusplus

@@ -32,11 +32,11 @@ typedef struct bp_module_source {
 } bp_module_source;
 
 /* Receives bytes that the plugin produced; they are valid only during the call. */
-typedef void (*bp_bytes_fn)(void *user, const void *data, uint64_t bytes);
+typedef void (*bp_bytes_fn)(void* user, const void* data, uint64_t bytes);
 
 /* One buffer argument of a launch. */
 typedef struct bp_launch_buffer {
-  bp_buffer *buffer;
+  bp_buffer* buffer;
   uint64_t offset; /* bytes, a multiple of 4 */
   uint64_t bytes;  /* range that the kernel may touch */
 } bp_launch_buffer;
@@ -47,8 +47,8 @@ typedef struct bp_launch {
   uint32_t param_words;
   uint32_t group_threads;
   uint64_t grid[3]; /* workgroups */
-  const bp_launch_buffer *buffers;
-  const uint32_t *params;
+  const bp_launch_buffer* buffers;
+  const uint32_t* params;
   uint32_t shared_bytes; /* on top of what the text declares */
   uint32_t reserved;
 } bp_launch;
@@ -57,19 +57,20 @@ typedef struct bp_module_api {
   uint32_t size;
   uint32_t reserved;
   /* Version of compiler and driver, part of every cache key. */
-  bp_status (*compiler_id)(bp_device *device, bp_bytes_fn out, void *user, bp_error *error);
+  bp_status (*compiler_id)(bp_device* device, bp_bytes_fn out, void* user, bp_error* error);
   /* Source to binary; `log` (may be NULL) receives the compiler's messages, also on failure.
    * Blocking, up to seconds. BP_INVALID_ARGUMENT when the text does not compile. */
-  bp_status (*compile)(bp_device *device, const bp_module_source *source, bp_bytes_fn binary,
-                       bp_bytes_fn log, void *user, bp_error *error);
+  bp_status (*compile)(bp_device* device, const bp_module_source* source, bp_bytes_fn binary,
+                       bp_bytes_fn log, void* user, bp_error* error);
   /* Binary to module. BP_INCOMPATIBLE when this device or driver rejects it: compile anew. */
-  bp_status (*load)(bp_device *device, const bp_module_source *source, const void *binary,
-                    uint64_t bytes, bp_module **out, bp_error *error);
-  bp_status (*unload)(bp_module *module, bp_error *error);
-  bp_status (*function)(bp_module *module, const bp_string *name, bp_function **out, bp_error *error);
+  bp_status (*load)(bp_device* device, const bp_module_source* source, const void* binary,
+                    uint64_t bytes, bp_module** out, bp_error* error);
+  bp_status (*unload)(bp_module* module, bp_error* error);
+  bp_status (*function)(bp_module* module, const bp_string* name, bp_function** out,
+                        bp_error* error);
   /* Puts a launch on the stream. Buffers must stay alive until it has run. */
-  bp_status (*launch)(bp_stream *stream, bp_function *function, const bp_launch *launch,
-                      bp_error *error);
+  bp_status (*launch)(bp_stream* stream, bp_function* function, const bp_launch* launch,
+                      bp_error* error);
 } bp_module_api;
 
 #ifdef __cplusplus
