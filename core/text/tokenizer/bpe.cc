@@ -13,7 +13,6 @@ namespace {
 constexpr Symbol kNoSymbol = -1;
 constexpr size_t kScanUpTo = 32;  // symbols; beyond, the heap wins
 constexpr uint32_t kEnd = UINT32_MAX;
-constexpr uint32_t kNoRank = UINT32_MAX;
 
 constexpr uint32_t rank_of(uint64_t merge) {
   return static_cast<uint32_t>(merge >> 32);

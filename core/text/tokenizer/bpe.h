@@ -55,7 +55,6 @@ class Bpe {
     std::vector<uint32_t> next;
     std::vector<uint32_t> previous;
     std::vector<uint64_t> heap;  // rank << 32 | position
-    std::vector<uint32_t> ranks;
   };
 
   // Appends the tokens of a word. The word is valid UTF-8 and under 4 GiB.

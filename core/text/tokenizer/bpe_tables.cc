@@ -30,7 +30,7 @@ void for_each_character(std::string_view text, Visit&& visit) {
 class Builder {
  public:
   Builder(const TokenizerSpec& spec, const std::vector<uint8_t>& producible)
-      : spec_(spec), producible_(producible), known_(spec.tokens, spec.tokens.size()) {
+      : spec_(spec), known_(spec.tokens, spec.tokens.size()) {
     // Ordinary tokens first: where an added token repeats the text of one, merging gives the
     // former.
     for (const TokenType type : {TokenType::kNormal, TokenType::kUserDefined}) {
@@ -227,7 +227,6 @@ class Builder {
   }
 
   const TokenizerSpec& spec_;
-  const std::vector<uint8_t>& producible_;
   TokenTable known_;                        // producible tokens by text
   std::vector<size_t> ids_;                 // their ids
   std::vector<std::string> virtual_texts_;  // of symbols beyond the vocabulary

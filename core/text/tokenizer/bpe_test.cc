@@ -82,8 +82,8 @@ TEST(Bpe, merges_in_list_order_like_the_plain_algorithm) {
       }
       const auto bpe = Bpe::create(spec, all(spec));
       ASSERT_TRUE(bpe.ok()) << bpe.status().to_string();
-      for (const size_t length : {1, 2, 5, 20, 32, 33, 34, 100, 300}) {
-        const std::string word = random_word(&random, length);
+      for (const int length : {1, 2, 5, 20, 32, 33, 34, 100, 300}) {
+        const std::string word = random_word(&random, static_cast<size_t>(length));
         ASSERT_EQ(encoded(*bpe, spec, word), merge_slowly(letters(word), cost)) << word;
       }
     }
@@ -111,8 +111,8 @@ TEST(Bpe, scores_give_the_plain_algorithms_pairs) {
       }
       const auto bpe = Bpe::create(spec, all(spec));
       ASSERT_TRUE(bpe.ok()) << bpe.status().to_string();
-      for (const size_t length : {2, 5, 20, 33, 100, 300}) {
-        const std::string word = random_word(&random, length);
+      for (const int length : {2, 5, 20, 33, 100, 300}) {
+        const std::string word = random_word(&random, static_cast<size_t>(length));
         ASSERT_EQ(encoded(*bpe, spec, word), merge_slowly(letters(word), cost)) << word;
       }
     }
