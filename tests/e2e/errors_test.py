@@ -117,6 +117,18 @@ class Errors(ProgramTest):
         done = self.call("plugins", env={**self.env, "BACKPLANE_PLUGIN_PATH": "plugins"})
         self.assertNotIn(str(folder), done.stdout)
 
+    def test_the_backend_template_is_a_device_at_once_and_falls_back_loudly(self):
+        from program import BUILD
+        env = {**self.env, "BACKPLANE_PLUGIN_PATH": str(BUILD / "tests" / "null")}
+        devices = json.loads(self.call("devices", "--json", env=env).stdout)
+        self.assertIn("null:0", [d["id"] for d in devices])
+        args = ["run", self.demo(), "-p", "A fox", "-n", "8", "--temperature", "0"]
+        done = self.call(*args, "--device", "null", env=env)
+        self.assertIn("steps run on the CPU, not on null:0", done.stderr)
+        self.assertEqual(done.stdout, self.call(*args, "--device", "cpu").stdout)
+        self.fails(*args, "--device", "null", "--strict-placement", says="strict placement",
+                   env=env)
+
     def test_standard_output_that_cannot_be_written_is_an_error(self):
         if not os.path.exists("/dev/full"):
             self.skipTest("no /dev/full")
