@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from chat_format import render
 from data import NOT_LEARNED, make_shard
-from sample import Teller
+from decode import Decoder
 from storygen import words
 from storygen.requests import story_request
 from storygen.story import write
@@ -63,10 +63,11 @@ def unknown_requests(count: int) -> list[tuple[str, list[str]]]:
     return out
 
 
-def run(teller: Teller, requests: list[tuple[str, list[str]]], sampled: bool, keep: list) -> dict:
+def run(teller: Decoder, requests: list[tuple[str, list[str]]], sampled: bool, keep: list) -> dict:
     texts: list[tuple[str, bool]] = []
-    for i in range(0, len(requests), 50):
-        texts += teller.generate([render([("user", r)], True) for r, _ in requests[i : i + 50]], sampled, seed=i)
+    size = 100
+    for i in range(0, len(requests), size):
+        texts += teller.generate([render([("user", r)], True) for r, _ in requests[i : i + size]], sampled, seed=i)
     subjects = [(names(t, n)) for (t, _), (_, wanted) in zip(texts, requests) for n in wanted]
     lengths = sorted(len(t.split()) for t, _ in texts)
     keep += [dict(request=r, wanted=w, sampled=sampled, ended=e, text=t) for (r, w), (t, e) in zip(requests, texts)]
@@ -79,13 +80,13 @@ def run(teller: Teller, requests: list[tuple[str, list[str]]], sampled: bool, ke
 
 
 @torch.no_grad()
-def held_out_loss(teller: Teller, tokenizer: Path, rows: int) -> float:
+def held_out_loss(teller: Decoder, tokenizer: Path, rows: int) -> float:
     shard = torch.from_numpy(make_shard(tokenizer, HELD_OUT_SEED, 1, rows).astype("int32")).long()
     total, count = 0.0, 0
     for i in range(0, rows, 8):
-        part = shard[i : i + 8]
+        part = shard[i : i + 8].to(teller.device)
         targets = torch.where(part >= NOT_LEARNED, -100, part)[:, 1:]
-        logits = teller.model((part & (NOT_LEARNED - 1))[:, :-1]).logits
+        logits = teller.model((part & (NOT_LEARNED - 1))[:, :-1])
         total += float(F.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), ignore_index=-100, reduction="sum"))
         count += int((targets >= 0).sum())
     return total / count
@@ -99,14 +100,14 @@ def main() -> None:
     parser.add_argument("--report", type=Path)
     parser.add_argument("--stories", type=Path, help="write every text here, to be read by a person")
     args = parser.parse_args()
-    teller = Teller(args.model)
+    teller = Decoder(args.model)
     keep: list = []
     loss = held_out_loss(teller, args.model / "tokenizer.json", args.rows)
     report = dict(held_out_loss=round(loss, 4), held_out_perplexity=round(float(torch.tensor(loss).exp()), 4))
     for label, requests in (("known", known_requests(args.requests)), ("unknown", unknown_requests(args.requests))):
         for sampled in (False, True):
             report[f"{label}_{'sampled' if sampled else 'greedy'}"] = run(teller, requests, sampled, keep)
-    print(json.dumps(report, indent=2))
+            print(json.dumps(report), flush=True)
     if args.report:
         args.report.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if args.stories:

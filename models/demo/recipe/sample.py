@@ -14,14 +14,15 @@ from chat_format import BOS, render
 class Teller:
     def __init__(self, folder: Path) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().to(self.device)
 
     @torch.no_grad()
     def generate(self, prompts: list[str], sampled: bool, seed: int = 0, limit: int = 512) -> list[tuple[str, bool]]:
         """(text, whether it ended with EOS) of each prompt; prompts are rendered text."""
         torch.manual_seed(seed)
         self.tokenizer.padding_side = "left"
-        batch = self.tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False, return_token_type_ids=False)
+        batch = self.tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False, return_token_type_ids=False).to(self.device)
         how = dict(do_sample=True, temperature=0.8, top_p=0.95, top_k=0) if sampled else dict(do_sample=False, temperature=None, top_p=None, top_k=None)
         out = self.model.generate(**batch, max_new_tokens=limit, **how)
         texts = []

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains the model on text that worker processes write while it learns; no text is seen twice.
+"""Trains the model on text that worker processes write while it learns; most of it is seen once.
 
 The learning rate follows step / --steps where --steps is given (reproducible up to the rounding of
-the machine), else the share of --minutes that is used up. Writes weights.pt (bf16) and log.jsonl.
+the machine), else the share of --minutes, counted from the start of the process, that is used up.
+Writes log.jsonl as it goes and weights.pt (bf16) every --save-every steps and at the end, so that a
+machine that is taken away costs only the last of the work; SIGTERM ends a run as if its time were up.
 """
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import argparse
 import json
 import math
 import multiprocessing as mp
+import signal
 import time
 from collections import deque
 from functools import partial
@@ -38,20 +41,30 @@ def arguments() -> argparse.Namespace:
     p.add_argument("--shard-rows", type=int, default=512)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--compile", action="store_true")
+    p.add_argument("--save-every", type=int, default=500)
+    p.add_argument("--keep", type=int, default=100, help="shards seen before any may be seen again")
     p.add_argument("--max-wait-s", type=float, default=120.0)
     return p.parse_args()
 
 
-def batches(args: argparse.Namespace, pool):
-    """Batches in shard order, [rows, ROW]; 3 shards a worker are kept under way."""
+def batches(args: argparse.Namespace, pool, counts: dict[str, int]):
+    """Batches [rows, ROW] in shard order; a shard already seen fills in while the next is not ready."""
     make = partial(make_shard, args.tokenizer, args.seed, rows=args.shard_rows)
     pending: deque = deque()
+    seen: list[np.ndarray] = []
+    rng = np.random.default_rng(args.seed)
     index = 0
     while True:
         while len(pending) < args.workers * 3:
             pending.append(pool.apply_async(make, (index,)))
             index += 1
-        shard = pending.popleft().get(args.max_wait_s)
+        if pending[0].ready() or len(seen) < args.keep:
+            shard = pending.popleft().get(args.max_wait_s)
+            counts["fresh"] += 1
+            seen.append(shard)
+        else:
+            shard = rng.permutation(seen[int(rng.integers(len(seen)))])
+            counts["again"] += 1
         for i in range(0, len(shard) - args.rows + 1, args.rows):
             yield torch.from_numpy(shard[i : i + args.rows].astype(np.int32))
 
@@ -65,10 +78,12 @@ def split(rows: torch.Tensor, device: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def main() -> None:
+    began = time.monotonic()
     args = arguments()
     args.out.mkdir(parents=True, exist_ok=True)
     pool = mp.get_context("fork").Pool(args.workers)  # before CUDA starts
-    stream = batches(args, pool)
+    counts = {"fresh": 0, "again": 0}  # shards
+    stream = batches(args, pool, counts)
     first = next(stream)
     held_out = torch.from_numpy(pool.apply(make_shard, (args.tokenizer, HELD_OUT_SEED, 0, 128)).astype(np.int32))
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -93,13 +108,21 @@ def main() -> None:
         parts = [float(loss_of(*split(held_out[i : i + 16], device))) for i in range(0, len(held_out), 16)]
         return sum(parts) / len(parts)
 
+    def save() -> None:
+        """Replaces weights.pt whole, so that a kill never leaves half a file."""
+        part = args.out / "weights.part"
+        torch.save({k: v.to(torch.bfloat16).cpu() for k, v in model.state_dict().items()}, part)
+        part.rename(args.out / "weights.pt")
+
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))  # after the fork
     log = (args.out / "log.jsonl").open("w")
-    step, waited, began = 0, 0.0, time.monotonic()
+    step, waited = 0, 0.0
     recent: list[torch.Tensor] = []
     while True:
         elapsed = time.monotonic() - began
         progress = step / args.steps if args.steps else elapsed / (60 * args.minutes)
-        if progress >= 1:
+        if progress >= 1 or stopped:
             break
         lr = args.lr * min(1.0, (step + 1) / args.warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
         for group in optimizer.param_groups:
@@ -123,12 +146,15 @@ def main() -> None:
                 entry["held_out"] = round(evaluate(), 4)
             print(json.dumps(entry), flush=True)
             log.write(json.dumps(entry) + "\n")
+            log.flush()
+        if step % args.save_every == 0:
+            save()
+    save()
     entry = dict(step=step, tokens=step * args.rows * 1024, held_out=round(evaluate(), 4), parameters=parameters,
-                 s=round(time.monotonic() - began, 1), waited_s=round(waited, 1), final=True)
+                 s=round(time.monotonic() - began, 1), waited_s=round(waited, 1), shards=counts, final=True)
     print(json.dumps(entry), flush=True)
     log.write(json.dumps(entry) + "\n")
     log.close()
-    torch.save({k: v.to(torch.bfloat16).cpu() for k, v in model.state_dict().items()}, args.out / "weights.pt")
     pool.terminate()
 
 

@@ -135,7 +135,7 @@ HELD_OUT = dict(
     actors="""ferret walrus tapir pelican lobster porcupine meerkat armadillo toucan flamingo starfish
     opossum bison hyena kingfisher grasshopper platypus baboon cricket plumber butcher geologist""".split(),
     things="""cello abacus saddle anvil trombone chandelier thimble hourglass parasol bonnet goblet dagger
-    harmonica barrel hammock anchor trophy tricycle pineapple pretzel waffle orchid dandelion envelope
+    harmonica hammock anchor trophy tricycle pineapple pretzel waffle orchid dandelion envelope
     catapult tent""".split(),
     places="lagoon monastery vineyard glacier quarry airport canyon".split(),
 )
