@@ -70,7 +70,9 @@ TEST(Builder, unused_values_and_variables_are_dropped) {
   y.store(k.tid(), x.u32x4(k.tid())[2]);
   const auto kernel = k.finish();
   ASSERT_TRUE(kernel.ok());
-  EXPECT_EQ(count(*kernel, Op::kVar) + count(*kernel, Op::kAssign) + count(*kernel, Op::kGroupReduce), 0u);
+  EXPECT_EQ(
+      count(*kernel, Op::kVar) + count(*kernel, Op::kAssign) + count(*kernel, Op::kGroupReduce),
+      0u);
   EXPECT_EQ(count(*kernel, Op::kLoad), 1u);
 }
 
@@ -96,32 +98,43 @@ std::string mistake(const std::function<void(Builder&, Buf, Buf)>& body) {
 }
 
 TEST(Builder, mistakes_come_out_of_finish) {
-  EXPECT_THAT(mistake([](Builder& k, Buf in, Buf out) { out.store(k.tid(), in.f32(0) + in.u32(0)); }),
-              HasSubstr("'add'"));
-  EXPECT_THAT(mistake([](Builder& k, Buf, Buf out) { out.store(k.tid(), k.tid() + 0.5f); }), HasSubstr("literal"));
-  EXPECT_THAT(mistake([](Builder& k, Buf, Buf out) { out.store(k.tid(), Val() + Val()); }), HasSubstr(""));
-  EXPECT_THAT(mistake([](Builder& k, Buf in, Buf) { in.store(k.tid(), 1u); }), HasSubstr("read-only"));
-  EXPECT_THAT(mistake([](Builder& k, Buf, Buf out) { out.store(0, out.u32(k.tid())); }), HasSubstr("write-only"));
-  EXPECT_THAT(mistake([](Builder& k, Buf in, Buf out) { out.store(k.tid(), k.sum(in.f32(0), 48)); }),
-              HasSubstr("width"));
+  EXPECT_THAT(
+      mistake([](Builder& k, Buf in, Buf out) { out.store(k.tid(), in.f32(0) + in.u32(0)); }),
+      HasSubstr("'add'"));
+  EXPECT_THAT(mistake([](Builder& k, Buf, Buf out) { out.store(k.tid(), k.tid() + 0.5f); }),
+              HasSubstr("literal"));
+  EXPECT_THAT(mistake([](Builder& k, Buf, Buf out) { out.store(k.tid(), Val() + Val()); }),
+              HasSubstr(""));
+  EXPECT_THAT(mistake([](Builder& k, Buf in, Buf) { in.store(k.tid(), 1u); }),
+              HasSubstr("read-only"));
+  EXPECT_THAT(mistake([](Builder& k, Buf, Buf out) { out.store(0, out.u32(k.tid())); }),
+              HasSubstr("write-only"));
+  EXPECT_THAT(
+      mistake([](Builder& k, Buf in, Buf out) { out.store(k.tid(), k.sum(in.f32(0), 48)); }),
+      HasSubstr("width"));
   EXPECT_THAT(mistake([](Builder& k, Buf in, Buf out) {
                 k.when(k.tid() < 3u, [&] { out.store(0, k.sum(in.f32(0), 32)); });
-              }), HasSubstr("differs between threads"));
+              }),
+              HasSubstr("differs between threads"));
   EXPECT_THAT(mistake([](Builder& k, Buf in, Buf out) {
                 Val escaped;
                 k.when(k.tid() < 3u, [&] { escaped = in.u32(1); });
                 out.store(0, escaped);
-              }), HasSubstr("outside its block"));
+              }),
+              HasSubstr("outside its block"));
   EXPECT_THAT(mistake([](Builder& k, Buf, Buf out) {
                 Builder other("other", 32);
                 out.store(0, k.tid() + other.tid());
-              }), HasSubstr("not a value of this kernel"));
+              }),
+              HasSubstr("not a value of this kernel"));
   EXPECT_THAT(mistake([](Builder& k, Buf, Buf out) {
                 out.store(k.tid(), 1u);
                 out.store(k.tid(), make_vec({k.tid(), k.tid()}));
-              }), HasSubstr("second width"));
+              }),
+              HasSubstr("second width"));
   EXPECT_THAT(mistake([](Builder& k, Buf, Buf) { k.in("for__"); }), HasSubstr("no name"));
-  EXPECT_THAT(mistake([](Builder& k, Buf, Buf) { k.shared("s", kF32, 1u << 20); }), HasSubstr("shared memory"));
+  EXPECT_THAT(mistake([](Builder& k, Buf, Buf) { k.shared("s", kF32, 1u << 20); }),
+              HasSubstr("shared memory"));
 }
 
 TEST(Builder, unrolling_gone_wrong_is_refused) {
@@ -129,7 +142,8 @@ TEST(Builder, unrolling_gone_wrong_is_refused) {
                 Val sum = k.tid();
                 for (uint32_t i = 0; i < 3 * kMaxInstructions; ++i) sum = sum + in.u32(i);
                 out.store(0, sum);
-              }), HasSubstr("instructions"));
+              }),
+              HasSubstr("instructions"));
 }
 
 TEST(Builder, a_loop_variable_that_varies_later_forbids_a_barrier) {
@@ -141,7 +155,8 @@ TEST(Builder, a_loop_variable_that_varies_later_forbids_a_barrier) {
                   flag.set(k.tid());
                 });
                 out.store(k.tid(), flag);
-              }), HasSubstr("differs between threads"));
+              }),
+              HasSubstr("differs between threads"));
 }
 
 TEST(Verify, limits_of_a_device_hold) {
@@ -167,10 +182,12 @@ TEST(Verify, hand_made_nonsense_is_refused) {
   EXPECT_EQ(only({Op::kNeg, kF32, {0, kNoValue, kNoValue, kNoValue}}), Code::kInvalidArgument);
   EXPECT_EQ(only({static_cast<Op>(200), kF32}), Code::kInvalidArgument);
   EXPECT_EQ(only({Op::kConst, {Kind::kF32, 3}}), Code::kInvalidArgument);
-  EXPECT_EQ(only({Op::kParam, kF32, {kNoValue, kNoValue, kNoValue, kNoValue}, 9}), Code::kInvalidArgument);
+  EXPECT_EQ(only({Op::kParam, kF32, {kNoValue, kNoValue, kNoValue, kNoValue}, 9}),
+            Code::kInvalidArgument);
   EXPECT_EQ(only({Op::kLane, kU32}), Code::kInvalidArgument);
   EXPECT_EQ(only({Op::kElse, kNoType}), Code::kInvalidArgument);
-  EXPECT_EQ(only({Op::kIf, kNoType, {kNoValue, kNoValue, kNoValue, kNoValue}}), Code::kInvalidArgument);
+  EXPECT_EQ(only({Op::kIf, kNoType, {kNoValue, kNoValue, kNoValue, kNoValue}}),
+            Code::kInvalidArgument);
   EXPECT_EQ(only({Op::kConst, kU32}), Code::kOk);
 }
 

@@ -39,23 +39,31 @@ std::string finding(const std::function<void(Builder&, Buf, Buf)>& body, Launch 
 }
 
 TEST(Interpreter, load_out_of_bounds_is_found) {
-  EXPECT_THAT(finding([](Builder& k, Buf in, Buf out) { out.store(k.tid(), in.u32(k.tid() + 33)); }),
-              HasSubstr("out of bounds"));
-  EXPECT_THAT(finding([](Builder& k, Buf in, Buf out) { out.store(k.tid(), in.u32x4(k.tid())[0]); }),
-              HasSubstr("out of bounds"));
+  EXPECT_THAT(
+      finding([](Builder& k, Buf in, Buf out) { out.store(k.tid(), in.u32(k.tid() + 33)); }),
+      HasSubstr("out of bounds"));
+  EXPECT_THAT(
+      finding([](Builder& k, Buf in, Buf out) { out.store(k.tid(), in.u32x4(k.tid())[0]); }),
+      HasSubstr("out of bounds"));
 }
 
 TEST(Interpreter, store_and_shared_out_of_bounds_are_found) {
-  EXPECT_THAT(finding([](Builder& k, Buf, Buf out) { out.store(k.tid() - 1, 1u); }), HasSubstr("out of bounds"));
-  EXPECT_THAT(finding([](Builder& k, Buf, Buf) { k.shared("s", kU32, 31).store(k.tid(), k.tid()); }),
+  EXPECT_THAT(finding([](Builder& k, Buf, Buf out) { out.store(k.tid() - 1, 1u); }),
               HasSubstr("out of bounds"));
+  EXPECT_THAT(
+      finding([](Builder& k, Buf, Buf) { k.shared("s", kU32, 31).store(k.tid(), k.tid()); }),
+      HasSubstr("out of bounds"));
 }
 
 TEST(Interpreter, misaligned_binding_is_found) {
   Launch setup;
   setup.offset_words = 2;
-  const auto quads = [](Builder& k, Buf in, Buf out) { k.when(k.tid() == 0, [&] { out.store(0, in.u32x4(0)[1]); }); };
-  const auto pairs = [](Builder& k, Buf in, Buf out) { k.when(k.tid() == 0, [&] { out.store(0, in.u32x2(0)[1]); }); };
+  const auto quads = [](Builder& k, Buf in, Buf out) {
+    k.when(k.tid() == 0, [&] { out.store(0, in.u32x4(0)[1]); });
+  };
+  const auto pairs = [](Builder& k, Buf in, Buf out) {
+    k.when(k.tid() == 0, [&] { out.store(0, in.u32x2(0)[1]); });
+  };
   EXPECT_THAT(finding(quads, setup), HasSubstr("misaligned"));
   EXPECT_EQ(finding(pairs, setup), "");
 }
@@ -63,20 +71,25 @@ TEST(Interpreter, misaligned_binding_is_found) {
 TEST(Interpreter, uninitialized_reads_are_found) {
   EXPECT_THAT(finding([](Builder& k, Buf, Buf out) { out.store(k.tid(), out.u32(k.tid())); }),
               HasSubstr("uninitialized read"));
-  EXPECT_THAT(finding([](Builder& k, Buf, Buf out) { out.store(k.tid(), k.shared("s", kU32, 64).load(k.tid())); }),
+  EXPECT_THAT(finding([](Builder& k, Buf, Buf out) {
+                out.store(k.tid(), k.shared("s", kU32, 64).load(k.tid()));
+              }),
               HasSubstr("uninitialized read"));
 }
 
 TEST(Interpreter, shared_memory_of_another_group_is_uninitialized) {
   Launch setup;
   setup.options.grid_x = 2;
-  EXPECT_THAT(finding([](Builder& k, Buf, Buf out) {
-                Shared s = k.shared("s", kU32, 64);
-                const Val at = k.tid() + k.group_x() * 32;
-                s.store(at, at);
-                k.barrier();
-                out.store(at, s.load(k.tid()) + s.load(k.tid() + 32));
-              }, setup), HasSubstr("uninitialized read"));
+  EXPECT_THAT(finding(
+                  [](Builder& k, Buf, Buf out) {
+                    Shared s = k.shared("s", kU32, 64);
+                    const Val at = k.tid() + k.group_x() * 32;
+                    s.store(at, at);
+                    k.barrier();
+                    out.store(at, s.load(k.tid()) + s.load(k.tid() + 32));
+                  },
+                  setup),
+              HasSubstr("uninitialized read"));
 }
 
 TEST(Interpreter, missing_barrier_is_a_race) {
@@ -99,23 +112,29 @@ TEST(Interpreter, write_after_read_is_a_race_also_with_several_readers) {
                 k.barrier();
                 out.store(k.tid(), s.load(0));
                 k.when(k.tid() == 31, [&] { s.store(0, 8u); });  // the last of all readers
-              }), HasSubstr("race"));
+              }),
+              HasSubstr("race"));
 }
 
 TEST(Interpreter, same_instruction_collision_is_a_race) {
-  EXPECT_THAT(finding([](Builder& k, Buf, Buf out) { out.store(k.tid() / 2, 5u); }), HasSubstr("race"));
+  EXPECT_THAT(finding([](Builder& k, Buf, Buf out) { out.store(k.tid() / 2, 5u); }),
+              HasSubstr("race"));
 }
 
 TEST(Interpreter, groups_are_never_ordered) {
   Launch setup;
   setup.options.grid_x = 2;
-  EXPECT_THAT(finding([](Builder& k, Buf, Buf out) { out.store(k.tid(), k.group_x()); }, setup), HasSubstr("race"));
-  EXPECT_THAT(finding([](Builder& k, Buf, Buf out) {
-                const Val at = k.group_x() * 32 + k.tid();
-                out.store(at, at);
-                k.barrier(true);
-                out.store(at, out.u32(at ^ 32));
-              }, setup), HasSubstr(""));  // race or uninitialised, depending on the order
+  EXPECT_THAT(finding([](Builder& k, Buf, Buf out) { out.store(k.tid(), k.group_x()); }, setup),
+              HasSubstr("race"));
+  EXPECT_THAT(finding(
+                  [](Builder& k, Buf, Buf out) {
+                    const Val at = k.group_x() * 32 + k.tid();
+                    out.store(at, at);
+                    k.barrier(true);
+                    out.store(at, out.u32(at ^ 32));
+                  },
+                  setup),
+              HasSubstr(""));  // race or uninitialised, depending on the order
 }
 
 TEST(Interpreter, global_memory_needs_the_global_flag) {
@@ -145,7 +164,8 @@ TEST(Interpreter, atomics_do_not_race_with_each_other) {
   EXPECT_THAT(finding([](Builder& b, Buf, Buf out) {
                 out.store(b.tid(), 0u);
                 out.atomic_add(0, 1u);
-              }), HasSubstr("race"));
+              }),
+              HasSubstr("race"));
 }
 
 TEST(Interpreter, divergent_barrier_is_found_where_verify_cannot_see_it) {
@@ -154,20 +174,27 @@ TEST(Interpreter, divergent_barrier_is_found_where_verify_cannot_see_it) {
   Launch setup;
   EXPECT_THAT(finding([](Builder& k, Buf, Buf) { k.when(k.tid() < 16u, [&] { k.barrier(); }); }),
               HasSubstr("differs between threads"));
-  EXPECT_EQ(finding([](Builder& k, Buf in, Buf) { k.when(in.u32(0) == 1u, [&] { k.barrier(); }); }), "");
+  EXPECT_EQ(finding([](Builder& k, Buf in, Buf) { k.when(in.u32(0) == 1u, [&] { k.barrier(); }); }),
+            "");
 }
 
 TEST(Interpreter, undefined_arithmetic_is_found) {
-  EXPECT_THAT(finding([](Builder& k, Buf in, Buf out) { out.store(k.tid(), k.tid() / (in.u32(0) - 1u)); }),
-              HasSubstr("undefined arithmetic"));
-  EXPECT_THAT(finding([](Builder& k, Buf in, Buf out) { out.store(k.tid(), in.u32(0) << (k.tid() + 1)); }),
-              HasSubstr("undefined arithmetic"));
-  EXPECT_THAT(finding([](Builder& k, Buf in, Buf out) { out.store(k.tid(), to_u32(to_f32(in.u32(0)) - 2.0f)); }),
+  EXPECT_THAT(
+      finding([](Builder& k, Buf in, Buf out) { out.store(k.tid(), k.tid() / (in.u32(0) - 1u)); }),
+      HasSubstr("undefined arithmetic"));
+  EXPECT_THAT(
+      finding([](Builder& k, Buf in, Buf out) { out.store(k.tid(), in.u32(0) << (k.tid() + 1)); }),
+      HasSubstr("undefined arithmetic"));
+  EXPECT_THAT(finding([](Builder& k, Buf in, Buf out) {
+                out.store(k.tid(), to_u32(to_f32(in.u32(0)) - 2.0f));
+              }),
               HasSubstr("cast out of range"));
 }
 
 TEST(Interpreter, non_finite_results_are_found_unless_allowed) {
-  const auto body = [](Builder& k, Buf in, Buf out) { out.store(k.tid(), log2(to_f32(in.u32(0)) - 1.0f)); };
+  const auto body = [](Builder& k, Buf in, Buf out) {
+    out.store(k.tid(), log2(to_f32(in.u32(0)) - 1.0f));
+  };
   EXPECT_THAT(finding(body), HasSubstr("non-finite"));
   Launch setup;
   setup.options.trap_nonfinite = false;
@@ -175,39 +202,48 @@ TEST(Interpreter, non_finite_results_are_found_unless_allowed) {
   // Infinity that was put there may be compared and passed on.
   EXPECT_EQ(finding([](Builder& k, Buf in, Buf out) {
               out.store(k.tid(), max(as_f32(in.u32(0)), k.constant(Kind::kF32, 0xff800000u)));
-            }), "");
+            }),
+            "");
   EXPECT_THAT(finding([](Builder& k, Buf in, Buf out) {
                 out.store(k.tid(), pack_f16x2(to_f32(in.u32(0)) * 70000.0f, 0.0f));
-              }), HasSubstr("non-finite"));
+              }),
+              HasSubstr("non-finite"));
 }
 
 TEST(Interpreter, endless_loops_end) {
   EXPECT_THAT(finding([](Builder& k, Buf in, Buf out) {
                 k.loop(0, in.u32(0) + 4, in.u32(0) - 1, [&](Val i) { out.store(i, i); });
-              }), HasSubstr("endless loop"));
+              }),
+              HasSubstr("endless loop"));
   EXPECT_THAT(finding([](Builder& k, Buf in, Buf) {
                 Var v = k.var(0u);
                 Shared s = k.shared("s", kU32, 32);
                 k.loop(0, in.u32(0) + 0xfffffffdu, 0x80000000u, [&](Val i) { v += i; });
                 s.store(k.tid(), v);
-              }), HasSubstr("endless loop"));
+              }),
+              HasSubstr("endless loop"));
   Launch setup;
   setup.options.max_steps = 1000;
-  EXPECT_THAT(finding([](Builder& k, Buf in, Buf) {
-                Shared s = k.shared("s", kU32, 32);
-                k.loop(0, in.u32(0) << 30, 1, [&](Val i) { s.store(k.tid(), i); });
-              }, setup), HasSubstr("gave up"));
+  EXPECT_THAT(finding(
+                  [](Builder& k, Buf in, Buf) {
+                    Shared s = k.shared("s", kU32, 32);
+                    k.loop(0, in.u32(0) << 30, 1, [&](Val i) { s.store(k.tid(), i); });
+                  },
+                  setup),
+              HasSubstr("gave up"));
 }
 
 TEST(Interpreter, control_and_variables_compute_per_thread) {
   Launch setup;
-  const auto result = run([](Builder& k, Buf, Buf out) {
-    Var sum = k.var(0u);
-    k.loop(k.tid(), 20, 3, [&](Val i) {
-      k.when((i & 1) == 0, [&] { sum += i; }, [&] { k.when(i > 10u, [&] { sum += 100u; }); });
-    });
-    out.store(k.tid(), sum);
-  }, &setup);
+  const auto result = run(
+      [](Builder& k, Buf, Buf out) {
+        Var sum = k.var(0u);
+        k.loop(k.tid(), 20, 3, [&](Val i) {
+          k.when((i & 1) == 0, [&] { sum += i; }, [&] { k.when(i > 10u, [&] { sum += 100u; }); });
+        });
+        out.store(k.tid(), sum);
+      },
+      &setup);
   ASSERT_TRUE(result.ok()) << result.status().to_string();
   for (uint32_t t = 0; t < 32; ++t) {
     uint32_t want = 0;

@@ -28,7 +28,8 @@ Kernel insert_before(Kernel kernel, ValueId at, const Inst& inst) {
 
 Mutant shifted_index(const Kernel& kernel, ValueId at) {
   const ValueId index = kernel.insts[at].arg[0];
-  Kernel out = insert_before(kernel, at, {Op::kConst, kU32, {kNoValue, kNoValue, kNoValue, kNoValue}, 1});
+  Kernel out =
+      insert_before(kernel, at, {Op::kConst, kU32, {kNoValue, kNoValue, kNoValue, kNoValue}, 1});
   out = insert_before(out, at + 1, {Op::kAdd, kU32, {index, at, kNoValue, kNoValue}, 0});
   out.insts[at + 2].arg[0] = at + 1;
   return {"index of instruction " + std::to_string(at) + " shifted", out};
@@ -59,7 +60,10 @@ std::vector<Mutant> mutants(const Kernel& kernel) {
         target.op = Op::kNe;
         out.push_back({"== became != in " + name, changed});
         break;
-      case Op::kLoad: case Op::kStore: case Op::kLoadShared: case Op::kStoreShared:
+      case Op::kLoad:
+      case Op::kStore:
+      case Op::kLoadShared:
+      case Op::kStoreShared:
         if (accesses++ % 3 == 0) out.push_back(shifted_index(kernel, at));
         break;
       default:
@@ -77,11 +81,14 @@ TEST_P(Mutants, are_all_caught) {
   std::vector<Result<testing::Case>> cases;
   cases.push_back(testing::norm_case({.width = 160, .residual = true}, {64}, 2, 1));
   cases.push_back(testing::norm_case({.width = 320, .write_int8 = true}, {64}, 2, 2));
-  cases.push_back(testing::gemv_case({.rows = 7, .columns = 1184, .tokens = 2, .bias = true}, {128, 32, 2, 1}, 3));
-  cases.push_back(testing::gemv_case({.format = "q8_g32", .int8 = true, .rows = 9, .columns = 1184, .residual = true},
-                                     {64, 16, 2, 1}, 4));
-  cases.push_back(testing::gemv_case({.format = "f16", .rows = 5, .columns = 600, .glu = true, .activation = Activation::kSilu},
-                                     {128, 64, 1, 1}, 5));
+  cases.push_back(testing::gemv_case({.rows = 7, .columns = 1184, .tokens = 2, .bias = true},
+                                     {128, 32, 2, 1}, 3));
+  cases.push_back(testing::gemv_case(
+      {.format = "q8_g32", .int8 = true, .rows = 9, .columns = 1184, .residual = true},
+      {64, 16, 2, 1}, 4));
+  cases.push_back(testing::gemv_case(
+      {.format = "f16", .rows = 5, .columns = 600, .glu = true, .activation = Activation::kSilu},
+      {128, 64, 1, 1}, 5));
   size_t planted = 0;
   for (const auto& made : cases) {
     ASSERT_TRUE(made.ok()) << made.status().to_string();
@@ -90,14 +97,16 @@ TEST_P(Mutants, are_all_caught) {
     ASSERT_EQ(testing::run_interpreted(*made, *legal), "");
     for (const Mutant& mutant : mutants(*legal)) {
       ++planted;
-      EXPECT_NE(testing::run_interpreted(*made, mutant.kernel), "") << made->name << ": " << mutant.what;
+      EXPECT_NE(testing::run_interpreted(*made, mutant.kernel), "")
+          << made->name << ": " << mutant.what;
     }
   }
   EXPECT_GT(planted, 50u);
   RecordProperty("planted", static_cast<int>(planted));
 }
 
-INSTANTIATE_TEST_SUITE_P(Profiles, Mutants, ::testing::Values("floor", "lavapipe", "pi5", "cuda", "cdna"),
+INSTANTIATE_TEST_SUITE_P(Profiles, Mutants,
+                         ::testing::Values("floor", "lavapipe", "pi5", "cuda", "cdna"),
                          [](const auto& at) { return at.param; });
 
 }  // namespace

@@ -26,7 +26,9 @@ struct RowLayout {
   uint32_t width;     // words a load: 4 neighbours, or 1 with the lanes interleaved
   uint32_t loads() const { return words / lanes / width; }
   // Element pair or element `i` of a lane's share, in words from the start of the row.
-  Val word(Val lane, uint32_t load) const { return width == 4 ? lane * loads() + load : lane + load * lanes; }
+  Val word(Val lane, uint32_t load) const {
+    return width == 4 ? lane * loads() + load : lane + load * lanes;
+  }
 };
 
 RowLayout layout_of(const AttentionSpec& s) {
@@ -169,7 +171,8 @@ void AttentionBuilder::join() {
     k_.barrier();
     const Var top = k_.var(kNothing), total = k_.var(0.0f);
     k_.loop(0, runs(), 1, [&](Val r) { top.set(max(top, largest.load(r))); });
-    k_.loop(0, runs(), 1, [&](Val r) { total.set(fma(sums.load(r), exp2(largest.load(r) - top), total)); });
+    k_.loop(0, runs(), 1,
+            [&](Val r) { total.set(fma(sums.load(r), exp2(largest.load(r) - top), total)); });
     const Val out_row = token_ * s_.heads + first_head_ + h;
     k_.loop(k_.tid(), s_.head_dim, d_.threads, [&](Val element) {
       const Var sum = k_.var(0.0f);
@@ -195,7 +198,8 @@ Result<Kernel> AttentionBuilder::build() {
   const Val where = tokens_.u32x2(token_);
   sequence_ = where[0];
   const Val end = where[1] + 1;
-  const Val begin = s_.window > 0 ? select(end > s_.window, end - s_.window, 0) : k_.constant(Kind::kU32, 0);
+  const Val begin =
+      s_.window > 0 ? select(end > s_.window, end - s_.window, 0) : k_.constant(Kind::kU32, 0);
   // Each part gets the same whole number of rounds; the last ones may have none.
   const Val rounds = (end - begin + (runs() * d_.splits - 1)) / (runs() * d_.splits);
   k_.loop(0, rounds, 1, [&](Val i) {
@@ -208,11 +212,13 @@ Result<Kernel> AttentionBuilder::build() {
 
 Status check(const AttentionSpec& s, const AttentionSchedule& d) {
   const auto refuse = [&](const char* why) {
-    return error(Code::kInvalidArgument, "attention with {} heads on {} of {} ({}): {}", s.heads, s.kv_heads,
-                 s.head_dim, s.cache, why);
+    return error(Code::kInvalidArgument, "attention with {} heads on {} of {} ({}): {}", s.heads,
+                 s.kv_heads, s.head_dim, s.cache, why);
   };
-  if (s.cache != "f16" && s.cache != "f32" && s.cache != "bf16") return refuse("no such cache format");
-  if (s.heads == 0 || s.kv_heads == 0 || s.heads % s.kv_heads != 0) return refuse("heads must divide");
+  if (s.cache != "f16" && s.cache != "f32" && s.cache != "bf16")
+    return refuse("no such cache format");
+  if (s.heads == 0 || s.kv_heads == 0 || s.heads % s.kv_heads != 0)
+    return refuse("heads must divide");
   if (s.head_dim == 0 || s.head_dim > kMaxHeadDim || (s.cache != "f32" && s.head_dim % 2 != 0)) {
     return refuse("no such head size");
   }
@@ -229,20 +235,24 @@ Status check(const AttentionSpec& s, const AttentionSchedule& d) {
 
 }  // namespace
 
-AttentionSchedule default_schedule(const AttentionSpec& spec, const Caps& caps, uint32_t tokens, uint32_t context) {
+AttentionSchedule default_schedule(const AttentionSpec& spec, const Caps& caps, uint32_t tokens,
+                                   uint32_t context) {
   AttentionSchedule d;
   const uint32_t shared_heads = spec.kv_heads == 0 ? 1 : std::max(1u, spec.heads / spec.kv_heads);
   d.heads_per_group = 1;
-  while (d.heads_per_group < 4 && shared_heads % (d.heads_per_group * 2) == 0) d.heads_per_group *= 2;
+  while (d.heads_per_group < 4 && shared_heads % (d.heads_per_group * 2) == 0)
+    d.heads_per_group *= 2;
   const RowLayout l = layout_of(spec);
   d.threads = std::max(std::min<uint32_t>(128, caps.max_threads), caps.subgroup_size);
   // The runs' sums have to fit into shared memory, with some left for reductions.
-  while (d.threads > l.lanes && uint64_t{d.threads} / l.lanes * (spec.head_dim + 2) * 4 + 2048 > caps.shared_bytes) {
+  while (d.threads > l.lanes &&
+         uint64_t{d.threads} / l.lanes * (spec.head_dim + 2) * 4 + 2048 > caps.shared_bytes) {
     d.threads /= 2;
   }
   const uint32_t groups = std::max(1u, tokens * (spec.heads / d.heads_per_group));
   const uint32_t keys_per_part = 128;
-  d.splits = std::clamp((4 * caps.compute_units + groups - 1) / groups, 1u, std::max(1u, context / keys_per_part));
+  d.splits = std::clamp((4 * caps.compute_units + groups - 1) / groups, 1u,
+                        std::max(1u, context / keys_per_part));
   d.splits = std::min(d.splits, kMaxSplits);
   return d;
 }
@@ -253,7 +263,9 @@ Result<Kernel> build_token_map() {
   const Val s = k.group_x() * kMapThreads + k.tid();
   k.when(s < k.param_u32("sequences"), [&] {
     const Val end = starts.u32(s + 1), length = lengths.u32(s);
-    k.loop(starts.u32(s), end, 1, [&](Val t) { tokens.store(t, make_vec({s, length - (end - t)})); });
+    k.loop(starts.u32(s), end, 1, [&](Val t) {
+      tokens.store(t, make_vec({s, length - (end - t)}));
+    });
   });
   return k.finish();
 }
@@ -263,11 +275,12 @@ Result<Kernel> build_attention(const AttentionSpec& spec, const AttentionSchedul
   return AttentionBuilder(spec, schedule).build();
 }
 
-Result<Kernel> build_attention_combine(const AttentionSpec& spec, uint32_t splits, uint32_t threads) {
+Result<Kernel> build_attention_combine(const AttentionSpec& spec, uint32_t splits,
+                                       uint32_t threads) {
   if (spec.head_dim == 0 || spec.head_dim > kMaxHeadDim || splits == 0 || splits > kMaxSplits ||
       threads == 0 || threads > kMaxThreads) {
-    return error(Code::kInvalidArgument, "combining {} parts of {} with {} threads: no such kernel", splits,
-                 spec.head_dim, threads);
+    return error(Code::kInvalidArgument, "combining {} parts of {} with {} threads: no such kernel",
+                 splits, spec.head_dim, threads);
   }
   Builder k("attention_combine", threads);
   Buf partial = k.in("partial"), sums = k.in("partial_sums"), y = k.out("y");

@@ -23,9 +23,9 @@ struct AttentionSpec {
   uint32_t kv_heads = 0;      // G, divides H
   uint32_t head_dim = 0;      // D; even for 16-bit caches
   uint32_t page_size = 16;
-  uint32_t window = 0;        // 0: none
+  uint32_t window = 0;  // 0: none
   float scale = 1.0f;
-  float softcap = 0.0f;       // 0: none
+  float softcap = 0.0f;  // 0: none
 };
 
 struct AttentionSchedule {
@@ -33,19 +33,21 @@ struct AttentionSchedule {
   uint32_t heads_per_group = 4;  // query heads together; divides H / G
   uint32_t splits = 1;           // parts of the keys
 };
-AttentionSchedule default_schedule(const AttentionSpec& spec, const Caps& caps, uint32_t tokens, uint32_t context);
+AttentionSchedule default_schedule(const AttentionSpec& spec, const Caps& caps, uint32_t tokens,
+                                   uint32_t context);
 
 // Where each query token belongs: launch on grid (ceil(S / 64), 1). Buffers: query_start [S + 1];
 // context_length [S]; tokens [T] pairs (sequence, position). Param: sequences u32. Once a pass.
 Result<Kernel> build_token_map();
 
 // Grid: x = T × H / heads_per_group, y = splits. Buffers: q [T, H, D] f32; k cache; v cache
-// [P, G, page_size, D]; tokens (see above); page_table [S, B]; then y [T, H, D] f32 when splits is 1,
-// else partial [T, H, splits, D] f32 and partial_sums [T, H, splits] pairs (maximum, sum).
+// [P, G, page_size, D]; tokens (see above); page_table [S, B]; then y [T, H, D] f32 when splits is
+// 1, else partial [T, H, splits, D] f32 and partial_sums [T, H, splits] pairs (maximum, sum).
 // Params: pages u32 (P), blocks u32 (B). Page numbers outside the pool read page P − 1.
 Result<Kernel> build_attention(const AttentionSpec& spec, const AttentionSchedule& schedule);
 
 // Grid: x = T × H. Buffers: partial; partial_sums; y [T, H, D].
-Result<Kernel> build_attention_combine(const AttentionSpec& spec, uint32_t splits, uint32_t threads);
+Result<Kernel> build_attention_combine(const AttentionSpec& spec, uint32_t splits,
+                                       uint32_t threads);
 
 }  // namespace bp::kernels

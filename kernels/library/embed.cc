@@ -12,10 +12,13 @@ namespace {
 
 constexpr uint32_t kMaxColumns = 1u << 24;
 
-bool valid_threads(uint32_t threads) { return is_power_of_two(threads) && threads <= kMaxThreads; }
+bool valid_threads(uint32_t threads) {
+  return is_power_of_two(threads) && threads <= kMaxThreads;
+}
 
 // All elements of a chunk with their true values, in order.
-std::vector<Val> values_of(const WeightReader& reader, const WeightChunk& chunk, uint32_t columns, float scale) {
+std::vector<Val> values_of(const WeightReader& reader, const WeightChunk& chunk, uint32_t columns,
+                           float scale) {
   std::vector<Val> out(reader.chunk_elements(columns));
   for (uint32_t part = 0; part < reader.parts(columns); ++part) {
     for (const WeightElement& e : reader.unpack(chunk, part, columns)) {
@@ -31,12 +34,14 @@ std::vector<Val> values_of(const WeightReader& reader, const WeightChunk& chunk,
 Result<Kernel> build_embed(const EmbedSpec& spec, uint32_t threads) {
   const WeightReader* reader = find_weight_reader(spec.format);
   const uint32_t chunk = reader != nullptr ? reader->chunk_elements(spec.columns) : 0;
-  if (chunk == 0 || spec.rows == 0 || spec.columns == 0 || spec.columns > kMaxColumns || !valid_threads(threads)) {
-    return error(Code::kInvalidArgument, "embed {} [{}, {}] with {} threads: no such kernel", spec.format,
-                 spec.rows, spec.columns, threads);
+  if (chunk == 0 || spec.rows == 0 || spec.columns == 0 || spec.columns > kMaxColumns ||
+      !valid_threads(threads)) {
+    return error(Code::kInvalidArgument, "embed {} [{}, {}] with {} threads: no such kernel",
+                 spec.format, spec.rows, spec.columns, threads);
   }
   if (uint64_t{spec.rows} * (spec.columns / chunk) > uint64_t{1} << 31) {
-    return error(Code::kInvalidArgument, "embed [{}, {}]: more chunks than a 32-bit index has", spec.rows, spec.columns);
+    return error(Code::kInvalidArgument, "embed [{}, {}]: more chunks than a 32-bit index has",
+                 spec.rows, spec.columns);
   }
   Builder k("embed_" + spec.format, threads);
   Buf ids = k.in("ids");
@@ -47,7 +52,8 @@ Result<Kernel> build_embed(const EmbedSpec& spec, uint32_t threads) {
   k.when(~known & (t == 0), [&] { errors.atomic_add(0, 1u); });
   const uint32_t chunks = spec.columns / chunk, lanes = chunk % 4 == 0 ? 4 : chunk;
   k.loop(t, chunks, threads, [&](Val c) {
-    const WeightChunk words = reader->load(planes, min(id, spec.rows - 1) * chunks + c, spec.columns);
+    const WeightChunk words =
+        reader->load(planes, min(id, spec.rows - 1) * chunks + c, spec.columns);
     const std::vector<Val> v = values_of(*reader, words, spec.columns, spec.scale);
     for (uint32_t i = 0; i < chunk; i += lanes) {
       std::vector<Val> some;
@@ -60,12 +66,14 @@ Result<Kernel> build_embed(const EmbedSpec& spec, uint32_t threads) {
 
 Result<Kernel> build_argmax(uint32_t columns, uint32_t threads) {
   if (columns == 0 || columns > kMaxColumns || !valid_threads(threads)) {
-    return error(Code::kInvalidArgument, "argmax over {} with {} threads: no such kernel", columns, threads);
+    return error(Code::kInvalidArgument, "argmax over {} with {} threads: no such kernel", columns,
+                 threads);
   }
   Builder k("argmax", threads);
   Buf x = k.in("x"), y = k.out("y");
   const Val row = k.group_x() * columns, t = k.tid();
-  const Var best = k.var(k.constant(Kind::kF32, 0xff800000u)), at = k.var(k.constant(Kind::kU32, ~0u));
+  const Var best = k.var(k.constant(Kind::kF32, 0xff800000u)),
+            at = k.var(k.constant(Kind::kU32, ~0u));
   k.loop(t, columns, threads, [&](Val i) {
     const Val v = x.f32(row + i);
     // The first of a thread's elements that is not NaN also wins as -infinity.
@@ -75,7 +83,8 @@ Result<Kernel> build_argmax(uint32_t columns, uint32_t threads) {
     });
   });
   const Val largest = k.max_of(best, threads);
-  const Val index = k.min_of(select(best.get() == largest, at, k.constant(Kind::kU32, ~0u)), threads);
+  const Val index =
+      k.min_of(select(best.get() == largest, at, k.constant(Kind::kU32, ~0u)), threads);
   k.when(t == 0, [&] { y.store(k.group_x(), select(index < columns, index, 0)); });
   return k.finish();
 }

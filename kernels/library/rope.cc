@@ -2,7 +2,6 @@
 // Rotation and cache write.
 #include "kernels/library/rope.h"
 
-
 #include "kernels/builder/builder.h"
 
 namespace bp::kernels {
@@ -121,7 +120,8 @@ Result<Kernel> RopeBuilder::build() {
   load();
   if (s_.q_norm || s_.k_norm) {
     const Val squares = select(active_, fma(a_.get(), a_.get(), b_.get() * b_.get()), 0.0f);
-    normalize(rsqrt(fma(k_.sum(squares, k_.threads()), 1.0f / static_cast<float>(s_.head_dim), s_.norm_eps)));
+    normalize(rsqrt(
+        fma(k_.sum(squares, k_.threads()), 1.0f / static_cast<float>(s_.head_dim), s_.norm_eps)));
   }
   if (s_.rope) rotate();
   k_.when(active_ & (unit_ < s_.heads), [&] {
@@ -131,7 +131,8 @@ Result<Kernel> RopeBuilder::build() {
   });
   const Shared row = k_.shared("row", kF32, s_.head_dim);
   const Val first_value = k_.constant(Kind::kU32, s_.heads + s_.kv_heads);
-  k_.when((unit_ >= s_.heads) & (unit_ < first_value), [&] { write_cache(row, k_cache_, unit_ - s_.heads); });
+  k_.when((unit_ >= s_.heads) & (unit_ < first_value),
+          [&] { write_cache(row, k_cache_, unit_ - s_.heads); });
   k_.when(unit_ >= first_value, [&] { write_cache(row, v_cache_, unit_ - first_value); });
   return k_.finish();
 }
@@ -143,13 +144,15 @@ Result<Kernel> build_kv_slots(uint32_t page_size) {
   Builder k("kv_slots", kSlotThreads);
   Buf positions = k.in("positions"), sequences = k.in("sequence_of"), table = k.in("page_table");
   Buf slots = k.out("slots"), errors = k.in_out("errors");
-  const Val tokens = k.param_u32("tokens"), blocks = k.param_u32("blocks"), pages = k.param_u32("pages");
+  const Val tokens = k.param_u32("tokens"), blocks = k.param_u32("blocks"),
+            pages = k.param_u32("pages");
   const Val t = k.group_x() * kSlotThreads + k.tid();
   k.when(t < tokens, [&] {
     const Val position = positions.u32(t), block = position / page_size;
     const Val page = table.u32(sequences.u32(t) * blocks + min(block, blocks - 1));
     const Val known = (block < blocks) & (page < pages);
-    slots.store(t, select(known, page * page_size + position % page_size, k.constant(Kind::kU32, kNoSlot)));
+    slots.store(
+        t, select(known, page * page_size + position % page_size, k.constant(Kind::kU32, kNoSlot)));
     k.when(~known, [&] { errors.atomic_add(0, 1u); });
   });
   return k.finish();
@@ -157,11 +160,13 @@ Result<Kernel> build_kv_slots(uint32_t page_size) {
 
 Result<Kernel> build_rope_kv_write(const RopeSpec& s, uint32_t page_size) {
   const bool known = s.cache == "f16" || s.cache == "f32" || s.cache == "bf16";
-  if (!known || s.heads == 0 || s.kv_heads == 0 || page_size == 0 || s.head_dim == 0 || s.head_dim % 2 != 0 ||
-      s.head_dim > kMaxHeadDim || s.rotary_dim > s.head_dim || s.rotary_dim % 2 != 0 ||
-      (s.rope && s.rotary_dim == 0)) {
-    return error(Code::kInvalidArgument, "rope_kv_write of {} + 2 x {} heads of {}, {} of them rotated, cache {}: no such kernel",
-                 s.heads, s.kv_heads, s.head_dim, s.rotary_dim, s.cache);
+  if (!known || s.heads == 0 || s.kv_heads == 0 || page_size == 0 || s.head_dim == 0 ||
+      s.head_dim % 2 != 0 || s.head_dim > kMaxHeadDim || s.rotary_dim > s.head_dim ||
+      s.rotary_dim % 2 != 0 || (s.rope && s.rotary_dim == 0)) {
+    return error(
+        Code::kInvalidArgument,
+        "rope_kv_write of {} + 2 x {} heads of {}, {} of them rotated, cache {}: no such kernel",
+        s.heads, s.kv_heads, s.head_dim, s.rotary_dim, s.cache);
   }
   uint32_t threads = 32;
   while (threads < s.head_dim / 2) threads *= 2;

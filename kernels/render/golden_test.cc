@@ -21,12 +21,16 @@ Result<Kernel> small_kernel() {
   const Val n = k.param_u32("n"), scale = k.param_f32("scale");
   const Val t = k.tid(), first = k.group_x() * 64;
   const Var sum = k.var(0.0f);
-  k.loop(t, n, 64, [&](Val i) {
-    const Val v = x.f32x4(first + i);
-    sum.set(dot(v, v, sum));
-  }, 4);
+  k.loop(
+      t, n, 64,
+      [&](Val i) {
+        const Val v = x.f32x4(first + i);
+        sum.set(dot(v, v, sum));
+      },
+      4);
   const Val total = max(k.sum(sum, 16) * scale + x.f16(t), k.constant(Kind::kF32, 0xff800000u));
-  k.when((t % 16) == 0, [&] { y.store(k.group_x() * 4 + t / 16, pack_f16x2(total, rsqrt(total))); });
+  k.when((t % 16) == 0,
+         [&] { y.store(k.group_x() * 4 + t / 16, pack_f16x2(total, rsqrt(total))); });
   return k.finish();
 }
 

@@ -12,6 +12,7 @@
 
 #include "backplane/float16.h"
 #include "kernels/library/weights.h"
+#include "kernels/testing/decode_cases.h"
 
 namespace bp::kernels::testing {
 namespace {
@@ -316,7 +317,7 @@ std::string run_interpreted(const Case& test, const Kernel& kernel, uint64_t see
   const Result<Counters> run = interpret(kernel, bindings, test.params, options);
   if (!run.ok()) return test.name + ": " + run.status().to_string();
   for (size_t i = 0; i < buffers.size(); ++i) {
-    if (kernel.buffers[i].access == Access::kRead) continue;
+    if (kernel.buffers[i].access != Access::kWrite || test.partly_written) continue;
     const auto hole = std::find(written[i].begin(), written[i].end(), 0);
     if (hole != written[i].end()) {
       return fmt::format("{}: word {} of '{}' was not written", test.name,
@@ -347,6 +348,25 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
     spec = {.format = format, .int8 = true, .rows = 21, .columns = 1184, .softcap = 5.0f};
     out.push_back(BP_TRY(gemv_case(spec, {128, 32, 2, 2}, ++seed)));
   }
+  out.push_back(
+      BP_TRY(embed_case({.format = "q4_g32", .rows = 9, .columns = 96, .scale = 3.0f}, 32, 61)));
+  out.push_back(BP_TRY(argmax_case(3, 1000, 128, 62)));
+  out.push_back(BP_TRY(kv_slots_case(16, 63)));
+  out.push_back(BP_TRY(token_map_case()));
+  out.push_back(BP_TRY(rope_case(
+      {.q_norm = true, .k_norm = true, .heads = 4, .kv_heads = 2, .head_dim = 48, .rotary_dim = 32},
+      4, 64)));
+  AttentionSpec attention{.heads = 8, .kv_heads = 2, .head_dim = 64, .scale = 0.125f};
+  out.push_back(BP_TRY(attention_case(attention, default_schedule(attention, caps, 3, 77), 65)));
+  attention = {.cache = "bf16",
+               .heads = 2,
+               .kv_heads = 2,
+               .head_dim = 40,
+               .window = 20,
+               .scale = 0.2f,
+               .softcap = 10.0f};
+  out.push_back(BP_TRY(attention_case(attention, {64, 1, 3}, 66)));
+  out.push_back(BP_TRY(combine_case(attention, 3, 64, 67)));
   return out;
 }
 

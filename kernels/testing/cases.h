@@ -46,6 +46,7 @@ struct Case {
   std::vector<Words> buffers;  // written ones are poisoned
   Words params;
   uint32_t grid_x = 1, grid_y = 1;
+  bool partly_written = false;  // outputs may keep words that nothing wrote
   // Empty when the buffers after the run hold what the reference says; else what is wrong.
   std::function<std::string(const std::vector<Words>&)> check;
 };

@@ -91,11 +91,14 @@ void run_on_vulkan(uint32_t subgroup) {
 
 TEST(Vulkan, kernels_match_reference_with_subgroups) {
   const uint32_t subgroup = vulkan_subgroup_size();
-  if (subgroup < 2) GTEST_SKIP() << "skipped: no Vulkan device with subgroups (Debian: mesa-vulkan-drivers)";
+  if (subgroup < 2)
+    GTEST_SKIP() << "skipped: no Vulkan device with subgroups (Debian: mesa-vulkan-drivers)";
   run_on_vulkan(subgroup);
 }
 
-TEST(Vulkan, kernels_match_reference_without_subgroups) { run_on_vulkan(0); }
+TEST(Vulkan, kernels_match_reference_without_subgroups) {
+  run_on_vulkan(0);
+}
 
 }  // namespace
 }  // namespace bp::kernels::testing

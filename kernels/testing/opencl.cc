@@ -32,7 +32,8 @@ struct Device {
     if (clGetPlatformIDs(8, platforms, &count) != CL_SUCCESS) return;
     for (cl_uint i = 0; i < count && i < 8 && id == nullptr; ++i) {
       cl_device_id found;
-      if (clGetDeviceIDs(platforms[i], CL_DEVICE_TYPE_ALL, 1, &found, nullptr) == CL_SUCCESS) id = found;
+      if (clGetDeviceIDs(platforms[i], CL_DEVICE_TYPE_ALL, 1, &found, nullptr) == CL_SUCCESS)
+        id = found;
     }
     if (id == nullptr) return;
     context = clCreateContext(nullptr, 1, &id, nullptr, nullptr, nullptr);
@@ -52,7 +53,8 @@ struct Run {
   }
 };
 
-bool build(const Device& device, const std::string& text, const std::string& entry, Run* run, std::string* log) {
+bool build(const Device& device, const std::string& text, const std::string& entry, Run* run,
+           std::string* log) {
   const char* source = text.c_str();
   cl_int code = 0;
   run->program = clCreateProgramWithSource(device.context, 1, &source, nullptr, &code);
@@ -62,19 +64,21 @@ bool build(const Device& device, const std::string& text, const std::string& ent
     size_t bytes = 0;
     clGetProgramBuildInfo(run->program, device.id, CL_PROGRAM_BUILD_LOG, 0, nullptr, &bytes);
     log->resize(bytes);
-    clGetProgramBuildInfo(run->program, device.id, CL_PROGRAM_BUILD_LOG, bytes, log->data(), nullptr);
+    clGetProgramBuildInfo(run->program, device.id, CL_PROGRAM_BUILD_LOG, bytes, log->data(),
+                          nullptr);
     return false;
   }
   run->kernel = clCreateKernel(run->program, entry.c_str(), &code);
   return code == CL_SUCCESS;
 }
 
-cl_int launch(const Device& device, const Case& test, const Kernel& kernel, Run* run, std::vector<Words>* buffers) {
+cl_int launch(const Device& device, const Case& test, const Kernel& kernel, Run* run,
+              std::vector<Words>* buffers) {
   cl_int code = CL_SUCCESS;
   cl_uint at = 0;
   for (Words& words : *buffers) {
-    cl_mem memory = clCreateBuffer(device.context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, words.size() * 4,
-                                   words.data(), &code);
+    cl_mem memory = clCreateBuffer(device.context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR,
+                                   words.size() * 4, words.data(), &code);
     if (code != CL_SUCCESS) return code;
     run->memory.push_back(memory);
     code |= clSetKernelArg(run->kernel, at++, sizeof(cl_mem), &memory);
@@ -83,17 +87,20 @@ cl_int launch(const Device& device, const Case& test, const Kernel& kernel, Run*
   if (code != CL_SUCCESS) return code;
   const size_t local[2] = {kernel.threads, 1};
   const size_t global[2] = {size_t{test.grid_x} * kernel.threads, test.grid_y};
-  code = clEnqueueNDRangeKernel(device.queue, run->kernel, 2, nullptr, global, local, 0, nullptr, nullptr);
+  code = clEnqueueNDRangeKernel(device.queue, run->kernel, 2, nullptr, global, local, 0, nullptr,
+                                nullptr);
   for (size_t i = 0; code == CL_SUCCESS && i < buffers->size(); ++i) {
     Words& words = (*buffers)[i];
-    code = clEnqueueReadBuffer(device.queue, run->memory[i], CL_TRUE, 0, words.size() * 4, words.data(), 0, nullptr, nullptr);
+    code = clEnqueueReadBuffer(device.queue, run->memory[i], CL_TRUE, 0, words.size() * 4,
+                               words.data(), 0, nullptr, nullptr);
   }
   return code;
 }
 
 }  // namespace
 
-Executed run_opencl(const Case& test, const Kernel& kernel, const std::string& text, const std::string& entry) {
+Executed run_opencl(const Case& test, const Kernel& kernel, const std::string& text,
+                    const std::string& entry) {
   static const Device kDevice;
   Executed out;
   if (kDevice.queue == nullptr) return out.log = "no OpenCL device (Debian: pocl-opencl-icd)", out;

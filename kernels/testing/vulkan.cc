@@ -13,7 +13,9 @@ namespace bp::kernels::testing {
 
 #ifndef BP_TEST_VULKAN
 
-uint32_t vulkan_subgroup_size() { return 0; }
+uint32_t vulkan_subgroup_size() {
+  return 0;
+}
 Executed run_vulkan(const Case&, const Kernel&, const std::vector<uint32_t>&) {
   Executed out;
   out.log = "Vulkan headers or loader (Debian: libvulkan-dev) were absent when this was built";
@@ -75,7 +77,8 @@ struct Device {
   bool pick_memory() {
     VkPhysicalDeviceMemoryProperties memory;
     vkGetPhysicalDeviceMemoryProperties(physical, &memory);
-    const VkMemoryPropertyFlags wanted = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+    const VkMemoryPropertyFlags wanted =
+        VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
     for (memory_type = 0; memory_type < memory.memoryTypeCount; ++memory_type) {
       if ((memory.memoryTypes[memory_type].propertyFlags & wanted) == wanted) return true;
     }
@@ -135,7 +138,8 @@ struct Run {
     allocate.memoryTypeIndex = d.memory_type;
     result = vkAllocateMemory(d.device, &allocate, nullptr, &m.memory);
     if (result == VK_SUCCESS) result = vkBindBufferMemory(d.device, m.buffer, m.memory, 0);
-    if (result == VK_SUCCESS) result = vkMapMemory(d.device, m.memory, 0, VK_WHOLE_SIZE, 0, &m.mapped);
+    if (result == VK_SUCCESS)
+      result = vkMapMemory(d.device, m.memory, 0, VK_WHOLE_SIZE, 0, &m.mapped);
     if (result == VK_SUCCESS) std::memcpy(m.mapped, words.data(), words.size() * 4);
     return result;
   }
@@ -243,11 +247,14 @@ struct Run {
 
 }  // namespace
 
-uint32_t vulkan_subgroup_size() { return the_device().subgroup; }
+uint32_t vulkan_subgroup_size() {
+  return the_device().subgroup;
+}
 
 Executed run_vulkan(const Case& test, const Kernel& kernel, const std::vector<uint32_t>& spirv) {
   Executed out;
-  if (the_device().queue == VK_NULL_HANDLE) return out.log = "no Vulkan device (Debian: mesa-vulkan-drivers)", out;
+  if (the_device().queue == VK_NULL_HANDLE)
+    return out.log = "no Vulkan device (Debian: mesa-vulkan-drivers)", out;
   out.state = Executed::kFailed;
   if (kernel.subgroup_size != 0 && kernel.subgroup_size != the_device().subgroup) {
     return out.log = "the kernel wants other subgroups than the device has", out;
@@ -257,10 +264,12 @@ Executed run_vulkan(const Case& test, const Kernel& kernel, const std::vector<ui
   for (const Words& words : test.buffers) {
     if (result == VK_SUCCESS) result = run.add_buffer(words);
   }
-  if (result == VK_SUCCESS) result = run.make_pipeline(spirv, static_cast<uint32_t>(test.params.size()));
+  if (result == VK_SUCCESS)
+    result = run.make_pipeline(spirv, static_cast<uint32_t>(test.params.size()));
   if (result == VK_SUCCESS) result = run.bind();
   if (result == VK_SUCCESS) result = run.dispatch(test);
-  if (result != VK_SUCCESS) return out.log = fmt::format("Vulkan error {}", static_cast<int>(result)), out;
+  if (result != VK_SUCCESS)
+    return out.log = fmt::format("Vulkan error {}", static_cast<int>(result)), out;
   out.buffers = test.buffers;
   for (size_t i = 0; i < out.buffers.size(); ++i) {
     std::memcpy(out.buffers[i].data(), run.memory[i].mapped, out.buffers[i].size() * 4);

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Embedding, argmax, rope with cache write and attention: profile × shape against the reference.
+#include <gtest/gtest.h>
+
+#include "kernels/legalize.h"
+#include "kernels/library/weights.h"
+#include "kernels/testing/decode_cases.h"
+
+namespace bp::kernels {
+namespace {
+
+class Decode : public ::testing::TestWithParam<std::string> {
+ protected:
+  const Caps& caps() const { return *find_profile(GetParam()); }
+  void expect_right(const Result<testing::Case>& made) {
+    ASSERT_TRUE(made.ok()) << made.status().to_string();
+    Caps device = caps();
+    device.max_buffers = std::max<uint32_t>(device.max_buffers, 11);
+    const auto legal = legalize(made->kernel, device);
+    ASSERT_TRUE(legal.ok()) << legal.status().to_string();
+    EXPECT_EQ(testing::run_interpreted(*made, made->kernel, 3), "");
+    EXPECT_EQ(testing::run_interpreted(*made, *legal, 4), "");
+  }
+};
+
+TEST_P(Decode, embedding_rows) {
+  for (std::string_view format : weight_reader_formats()) {
+    for (uint32_t columns : {32u, 160u}) {
+      expect_right(testing::embed_case(
+          {.format = std::string(format), .rows = 11, .columns = columns, .scale = 2.5f}, 32,
+          columns));
+    }
+  }
+  expect_right(testing::embed_case({.format = "f32", .rows = 3, .columns = 7}, 64, 1));
+}
+
+TEST_P(Decode, argmax_of_rows) {
+  for (uint32_t columns : {1u, 31u, 64u, 1000u})
+    expect_right(testing::argmax_case(4, columns, 64, columns));
+}
+
+TEST_P(Decode, slots_and_token_map) {
+  expect_right(testing::kv_slots_case(1, 1));
+  expect_right(testing::kv_slots_case(16, 2));
+  expect_right(testing::token_map_case());
+}
+
+TEST_P(Decode, rope_and_cache_write) {
+  uint64_t seed = 0;
+  for (const char* cache : {"f16", "f32", "bf16"}) {
+    for (bool separate : {false, true}) {
+      for (bool interleaved : {false, true}) {
+        RopeSpec spec{.cache = cache,
+                      .separate = separate,
+                      .heads = 4,
+                      .kv_heads = 2,
+                      .head_dim = 48,
+                      .rotary_dim = 48};
+        spec.interleaved = interleaved;
+        expect_right(testing::rope_case(spec, 4, ++seed));
+        spec.rotary_dim = 12;
+        spec.q_norm = spec.k_norm = true;
+        expect_right(testing::rope_case(spec, 3, ++seed));
+      }
+    }
+  }
+  expect_right(
+      testing::rope_case({.rope = false, .heads = 1, .kv_heads = 1, .head_dim = 256}, 2, ++seed));
+}
+
+TEST_P(Decode, attention_over_pages) {
+  uint64_t seed = 0;
+  for (const char* cache : {"f16", "f32", "bf16"}) {
+    for (uint32_t head_dim : {2u, 6u, 8u, 40u, 64u, 96u, 128u}) {
+      AttentionSpec spec{.cache = cache,
+                         .heads = 6,
+                         .kv_heads = 2,
+                         .head_dim = head_dim,
+                         .page_size = 4,
+                         .scale = 0.2f};
+      expect_right(testing::attention_case(spec, {64, 1, 1}, ++seed));
+      spec.window = 13;
+      expect_right(testing::attention_case(spec, {32, 3, 2}, ++seed));
+    }
+  }
+  AttentionSpec spec{.heads = 8, .kv_heads = 1, .head_dim = 128, .scale = 0.1f, .softcap = 5.0f};
+  expect_right(testing::attention_case(spec, default_schedule(spec, caps(), 3, 77), ++seed));
+  expect_right(testing::attention_case(spec, {64, 8, 40}, ++seed));  // more parts than keys
+}
+
+TEST_P(Decode, attention_parts_are_joined) {
+  for (uint32_t splits : {1u, 2u, 7u}) {
+    expect_right(
+        testing::combine_case({.heads = 1, .kv_heads = 1, .head_dim = 72}, splits, 64, splits));
+  }
+}
+
+TEST(DecodeSpecs, impossible_ones_are_refused) {
+  EXPECT_FALSE(build_embed({.format = "f32", .rows = 0, .columns = 4}, 32).ok());
+  EXPECT_FALSE(build_argmax(0, 32).ok());
+  EXPECT_FALSE(build_kv_slots(0).ok());
+  EXPECT_FALSE(
+      build_rope_kv_write({.heads = 2, .kv_heads = 1, .head_dim = 63, .rotary_dim = 2}, 4).ok());
+  EXPECT_FALSE(build_rope_kv_write(
+                   {.cache = "q8", .heads = 2, .kv_heads = 1, .head_dim = 64, .rotary_dim = 2}, 4)
+                   .ok());
+  EXPECT_FALSE(build_attention({.heads = 6, .kv_heads = 4, .head_dim = 64}, {}).ok());
+  EXPECT_FALSE(build_attention({.heads = 4, .kv_heads = 4, .head_dim = 63}, {}).ok());
+  EXPECT_FALSE(build_attention({.heads = 4, .kv_heads = 4, .head_dim = 64}, {128, 4, 1}).ok());
+  EXPECT_FALSE(build_attention({.heads = 4, .kv_heads = 1, .head_dim = 64}, {128, 4, 0}).ok());
+}
+
+INSTANTIATE_TEST_SUITE_P(Profiles, Decode, ::testing::ValuesIn(testing::profile_names()),
+                         [](const auto& at) { return at.param; });
+
+}  // namespace
+}  // namespace bp::kernels
