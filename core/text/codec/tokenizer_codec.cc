@@ -11,7 +11,10 @@
 namespace bp::text {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;  // written in a fixed order
+// Read into the plain kind: the ordered one copies and destroys nested values while it grows, which
+// can end the process when memory is out.
+using Parsed = nlohmann::json;
 
 // nlohmann's strings must be UTF-8, patterns and texts of a spec need not be: each char becomes
 // the code point of the same number, as Latin-1 does.
@@ -47,16 +50,16 @@ Result<std::string> to_bytes(const std::string& utf8) {
 // Reads typed members of one JSON object and remembers the first that was wrong.
 class Fields {
  public:
-  explicit Fields(const Json& object) : object_(object) {
+  explicit Fields(const Parsed& object) : object_(object) {
     if (!object.is_object()) fail("an entry");
   }
   bool flag(const char* key) {
-    const Json* value = find(key);
+    const Parsed* value = find(key);
     if (value != nullptr && !value->is_boolean()) fail(key);
     return value != nullptr && value->is_boolean() && value->get<bool>();
   }
   int64_t number(const char* key, int64_t minimum, int64_t maximum) {
-    const Json* value = find(key);
+    const Parsed* value = find(key);
     if (value == nullptr || !value->is_number_integer()) {
       fail(key);
       return minimum;
@@ -70,7 +73,7 @@ class Fields {
     return static_cast<Enum>(number(key, 0, last));
   }
   std::string bytes(const char* key) {
-    const Json* value = find(key);
+    const Parsed* value = find(key);
     if (value == nullptr || !value->is_string()) {
       fail(key);
       return {};
@@ -88,7 +91,7 @@ class Fields {
   }
 
  private:
-  const Json* find(const char* key) const {
+  const Parsed* find(const char* key) const {
     if (!object_.is_object()) return nullptr;
     const auto found = object_.find(key);
     return found == object_.end() ? nullptr : &*found;
@@ -96,7 +99,7 @@ class Fields {
   void fail(const char* key) {
     if (wrong_.empty()) wrong_ = key;
   }
-  const Json& object_;
+  const Parsed& object_;
   std::string wrong_;
 };
 
@@ -154,13 +157,13 @@ Json rules_json(const TokenizerSpec& spec) {
   return rules;
 }
 
-Result<std::vector<TokenId>> ids_of(const Json& rules, const char* key) {
+Result<std::vector<TokenId>> ids_of(const Parsed& rules, const char* key) {
   std::vector<TokenId> ids;
   const auto found = rules.find(key);
   if (found == rules.end() || !found->is_array()) {
     return error(Code::kCorrupt, "tokenizer rules: '{}' is not a list", key);
   }
-  for (const Json& id : *found) {
+  for (const Parsed& id : *found) {
     if (!id.is_number_integer() || id.get<int64_t>() < 0 ||
         id.get<int64_t>() > std::numeric_limits<TokenId>::max()) {
       return error(Code::kCorrupt, "tokenizer rules: '{}' holds something but token ids", key);
@@ -172,12 +175,12 @@ Result<std::vector<TokenId>> ids_of(const Json& rules, const char* key) {
 
 // Calls read(Fields&) for every entry of a list.
 template <typename Read>
-Status each(const Json& rules, const char* key, Read read) {
+Status each(const Parsed& rules, const char* key, Read read) {
   const auto found = rules.find(key);
   if (found == rules.end() || !found->is_array()) {
     return error(Code::kCorrupt, "tokenizer rules: '{}' is not a list", key);
   }
-  for (const Json& entry : *found) {
+  for (const Parsed& entry : *found) {
     Fields fields(entry);
     read(fields);
     BP_TRY(fields.status().with_context("{}", key));
@@ -185,7 +188,7 @@ Status each(const Json& rules, const char* key, Read read) {
   return {};
 }
 
-Status read_steps(const Json& rules, TokenizerSpec* spec) {
+Status read_steps(const Parsed& rules, TokenizerSpec* spec) {
   BP_TRY(each(rules, "added_tokens", [spec](Fields& f) {
     spec->added_tokens.push_back({f.id("id"), f.flag("special"), f.flag("single_word"),
                                   f.flag("lstrip"), f.flag("rstrip"), f.flag("normalized")});
@@ -233,8 +236,8 @@ Status read_rules(std::string_view text, TokenizerSpec* spec) {
       --depth;
     }
   }
-  const ScopedJson<Json> parsed(Json::parse(text, nullptr, false));
-  const Json& rules = *parsed;
+  const ScopedJson<Parsed> parsed(Parsed::parse(text, nullptr, false));
+  const Parsed& rules = *parsed;
   if (!rules.is_object()) return error(Code::kCorrupt, "tokenizer rules are not a JSON object");
   Fields fields(rules);
   spec->byte_fallback = fields.flag("byte_fallback");
