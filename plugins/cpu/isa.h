@@ -17,7 +17,7 @@ enum class Isa : uint8_t {
   kAvx2,       // AVX2, FMA, F16C; AVX-VNNI where present
   kAvx512,     // AVX-512 F BW DQ VL and VNNI
   kAmx,        // AVX-512 as above with BF16 and VBMI, and AMX tiles of bf16
-  kNeon,       // ARM: NEON, FP16 conversion; dot product where present
+  kNeon,       // ARMv8.2 with NEON and dot products
 };
 
 struct CpuFeatures {

@@ -100,7 +100,15 @@ std::unique_ptr<Kernel> describe(const bp_op& record, const Ranges& ranges, Op* 
     reason.no("the op is not known");
     return nullptr;
   }
-  if (!kernel->describe(*op, reason)) return nullptr;
+  if (!kernel->describe(*op, reason)) {
+    // What a level has no inner loop for, portable code runs.
+    kernel = create_kernel(op->name, Isa::kReference);
+    Reason portable_reason;
+    if (!kernel->describe(*op, portable_reason)) {
+      reason = portable_reason;
+      return nullptr;
+    }
+  }
   if (!kernel->workspace_bytes(ranges, workspace_bytes)) {
     reason.no("the symbol ranges are too large");
     return nullptr;

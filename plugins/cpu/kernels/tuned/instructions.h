@@ -39,6 +39,18 @@ struct PanelPart {
   uint64_t count;
 };
 
+// Packed columns of all groups of tokens.
+struct PackedPart {
+  const std::byte* first;  // the columns of group 0
+  uint64_t group_bytes;    // from one group to the next
+  uint64_t groups;
+  // What will be multiplied next, of group 0, and the share of each column tile (2048 bytes) that
+  // this call fetches into the second-level cache: bytes [fetch_begin, fetch_end).
+  const std::byte* next;
+  uint64_t next_tiles;
+  uint64_t fetch_begin, fetch_end;
+};
+
 // A matrix unit for bf16: panels of 32 weight rows against groups of 32 tokens, sums in f32.
 // Everything it reads is laid out in tiles of 32 columns, so that a tile is 16 cache lines.
 struct MatrixUnit {
@@ -52,9 +64,9 @@ struct MatrixUnit {
   void (*dequantize[15])(const PanelPart& part, const PanelPart* ahead, uint64_t ahead_count,
                          void* panel);
   // sums[group][32 rows][32 tokens] = panel × packed tokens over `columns` columns, added to what
-  // is there where `accumulate` is set. packed points to the first of those columns of group 0.
-  void (*multiply)(const void* panel, uint64_t columns, const void* packed, uint64_t group_bytes,
-                   uint64_t groups, bool accumulate, float* sums);
+  // is there where `accumulate` is set. On the way it fetches its share of what comes next.
+  void (*multiply)(const void* panel, uint64_t columns, const PackedPart& packed, bool accumulate,
+                   float* sums);
   // out[t * out_stride + r] = sums[r][t] for 32 rows and up to 32 tokens.
   void (*transpose)(const float* sums, uint64_t tokens, float* out, uint64_t out_stride);
   // Around a run of multiply on one thread.

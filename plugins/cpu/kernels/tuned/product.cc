@@ -15,7 +15,8 @@ constexpr uint64_t kMaxMacroRows = 256;
 constexpr uint64_t kMaxSlots = 256;
 // Multiplications below which another thread costs more than it brings.
 constexpr uint64_t kMinParallelWork = 64 * 1024;
-constexpr uint64_t kMaxGroups = kProductRows / kMatrixTokens;
+// Packed activations of this size do not stay in a second-level cache beside the sums.
+constexpr uint64_t kFetchFromBytes = 512 * 1024;
 
 uint64_t round_up(uint64_t value, uint64_t to) {
   return (value + to - 1) / to * to;
@@ -199,7 +200,17 @@ void Product::multiply_panels(const Pass& pass, const ProductSegment& segment, c
   };
   for (uint64_t k = 0; k < columns_; k += kMatrixColumns) {
     const uint64_t width = std::min(kMatrixColumns, columns_ - k);
-    const std::byte* const packed = pass.packed + segment.packed_offset + matrix_packed_bytes(k);
+    const std::byte* const base = pass.packed + segment.packed_offset;
+    const uint64_t next_k = k + width < columns_ ? k + width : 0;
+    PackedPart packed{};
+    packed.first = base + matrix_packed_bytes(k);
+    packed.group_bytes = group_bytes;
+    packed.groups = groups;
+    packed.next = base + matrix_packed_bytes(next_k);
+    packed.next_tiles = (std::min(kMatrixColumns, columns_ - next_k) + 31) / 32;
+    // Panels share the fetching of the next columns; few activations stay in the cache anyway.
+    const uint64_t panels = (count + kMatrixRows - 1) / kMatrixRows;
+    const uint64_t share = groups * group_bytes < kFetchFromBytes ? 0 : round_up(2048 / panels, 64);
     for (uint64_t r = 0; r < count; r += kMatrixRows) {
       // The same rows come again with the next columns; at first, so do the next rows.
       PanelPart ahead[2];
@@ -207,8 +218,9 @@ void Product::multiply_panels(const Pass& pass, const ProductSegment& segment, c
       if (k + width < columns_) ahead[ahead_count++] = part(r, k + width);
       if (k == 0 && r + kMatrixRows < count) ahead[ahead_count++] = part(r + kMatrixRows, 0);
       dequantize(part(r, k), ahead, ahead_count, panel);
-      set_->matrix->multiply(panel, width, packed, group_bytes, groups, k != 0,
-                             sums + r * groups * kMatrixTokens);
+      packed.fetch_begin = std::min<uint64_t>(2048, r / kMatrixRows * share);
+      packed.fetch_end = std::min<uint64_t>(2048, packed.fetch_begin + share);
+      set_->matrix->multiply(panel, width, packed, k != 0, sums + r * groups * kMatrixTokens);
     }
   }
 }

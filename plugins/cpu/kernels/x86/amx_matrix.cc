@@ -23,6 +23,12 @@ struct alignas(64) TileConfig {
 };
 static_assert(sizeof(TileConfig) == 64);
 
+// Into the second-level cache. Assembly, because GCC takes a function that only prefetches for one
+// without effect and drops the call.
+inline void fetch_line(const void* from) {
+  __asm__ volatile("prefetcht1 %0" : : "m"(*static_cast<const char*>(from)));
+}
+
 void begin() {
   static constexpr TileConfig kConfig;
   _tile_loadconfig(&kConfig);
@@ -32,11 +38,12 @@ void end() {
   _tile_release();
 }
 
-void multiply(const void* panel, uint64_t columns, const void* packed, uint64_t group_bytes,
-              uint64_t groups, bool accumulate, float* sums) {
+void multiply(const void* panel, uint64_t columns, const PackedPart& packed, bool accumulate,
+              float* sums) {
   constexpr int kSumStride = kMatrixTokens * sizeof(float);
   const uint64_t tiles = (columns + 31) / 32;
-  for (uint64_t g = 0; g < groups; ++g) {
+  const uint64_t fetched_tiles = packed.next_tiles < tiles ? packed.next_tiles : tiles;
+  for (uint64_t g = 0; g < packed.groups; ++g) {
     float* const low = sums + g * kMatrixRows * kMatrixTokens;
     float* const high = low + 16 * kMatrixTokens;
     if (accumulate) {
@@ -51,7 +58,8 @@ void multiply(const void* panel, uint64_t columns, const void* packed, uint64_t 
       _tile_zero(3);
     }
     const uint8_t* weights = static_cast<const uint8_t*>(panel);
-    const uint8_t* tokens = static_cast<const uint8_t*>(packed) + g * group_bytes;
+    const std::byte* tokens = packed.first + g * packed.group_bytes;
+    const std::byte* next = packed.next + g * packed.group_bytes;
     for (uint64_t k = 0; k < tiles; ++k) {
       _tile_loadd(4, weights, 64);
       _tile_loadd(6, tokens, 64);
@@ -59,10 +67,14 @@ void multiply(const void* panel, uint64_t columns, const void* packed, uint64_t 
       _tile_dpbf16ps(0, 4, 6);
       _tile_loadd(5, weights + kTileBytes, 64);
       _tile_dpbf16ps(1, 4, 7);
+      if (k < fetched_tiles) {
+        for (uint64_t b = packed.fetch_begin; b < packed.fetch_end; b += 64) fetch_line(next + b);
+      }
       _tile_dpbf16ps(2, 5, 6);
       _tile_dpbf16ps(3, 5, 7);
       weights += 2 * kTileBytes;
       tokens += 2 * kTileBytes;
+      next += 2 * kTileBytes;
     }
     _tile_stored(0, low, kSumStride);
     _tile_stored(1, low + 16, kSumStride);
@@ -219,7 +231,7 @@ inline void fetch_row(const PanelPart* parts, uint64_t part_count, uint64_t r) {
           part.weight.planes[p] + r * part.weight.strides[p] + steps * F::kStepBytes[p];
       const uint64_t bytes = bytes_per_16_groups * F::kStepBytes[p] / 16;
       for (uint64_t b = 0; b < bytes; b += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(from + b), _MM_HINT_T1);
+        fetch_line(from + b);
       }
     }
   }
@@ -259,7 +271,7 @@ void place_bf16(const PanelPart& part, const PanelPart* ahead, uint64_t ahead_co
       const uint8_t* const next =
           ahead[i].weight.planes[0] + r * ahead[i].weight.strides[0] + 2 * ahead[i].begin;
       for (uint64_t b = 0; b < 2 * ahead[i].count; b += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(next + b), _MM_HINT_T1);
+        fetch_line(next + b);
       }
     }
     const uint8_t* const from = part.weight.planes[0] + r * part.weight.strides[0] + 2 * part.begin;

@@ -7,6 +7,8 @@
 
 namespace bp::cpu {
 
+extern const DotSet kAvx2Dots[15];
+extern const VectorSet kAvx2Vectors;
 extern const DotSet kAvx512FloatDots[3];
 extern const DotSet kAvx512QuantizedDots[12];
 extern const VectorSet kAvx512Vectors;
@@ -30,6 +32,12 @@ InstructionSet assemble(const char* name, const DotSet* floats, const DotSet* qu
 }
 
 }  // namespace
+
+const InstructionSet* avx2_instructions() noexcept {
+  static const InstructionSet set =
+      assemble("avx2", kAvx2Dots, kAvx2Dots + 3, kAvx2Vectors, nullptr);
+  return &set;
+}
 
 const InstructionSet* avx512_instructions() noexcept {
   static const InstructionSet set =
