@@ -22,7 +22,7 @@ class RopeBuilder {
   void load();
   void normalize(const Val& scale);
   void rotate();
-  void write_cache(Shared row, Buf cache, Val head);
+  void write_caches();
 
   const RopeSpec& s_;
   const uint32_t page_size_;
@@ -96,23 +96,31 @@ void RopeBuilder::rotate() {
 }
 
 // Neighbouring elements share a word of a 16-bit cache, so they pass through shared memory first.
-void RopeBuilder::write_cache(Shared row, Buf cache, Val head) {
-  const Val slot = slots_.u32(token_);
+// Query heads take part in vain: a barrier under a condition, even one that is the same for the
+// whole group, is miscompiled by PoCL 3.1.
+void RopeBuilder::write_caches() {
+  const Shared row = k_.shared("row", kF32, s_.head_dim);
   k_.when(active_, [&] {
     row.store(first_, a_.get());
     row.store(second_, b_.get());
   });
   k_.barrier();
-  const Val at = (slot / page_size_ * s_.kv_heads + head) * page_size_ + slot % page_size_;
-  k_.when(active_ & (slot != kNoSlot), [&] {
-    const Val low = row.load(k_.tid() * 2), high = row.load(k_.tid() * 2 + 1);
-    if (s_.cache == "f32") {
-      cache.store(at * (s_.head_dim / 2) + k_.tid(), make_vec({as_u32(low), as_u32(high)}));
-      return;
-    }
-    const Val word = s_.cache == "f16" ? pack_f16x2(low, high) : pack_bf16x2(low, high);
-    cache.store(at * (s_.head_dim / 2) + k_.tid(), word);
-  });
+  const Val slot = slots_.u32(token_);
+  const auto write = [&](Buf cache, const Val& chosen, const Val& head) {
+    const Val at = (slot / page_size_ * s_.kv_heads + head) * page_size_ + slot % page_size_;
+    k_.when(chosen & active_ & (slot != kNoSlot), [&] {
+      const Val low = row.load(k_.tid() * 2), high = row.load(k_.tid() * 2 + 1);
+      if (s_.cache == "f32") {
+        cache.store(at * (s_.head_dim / 2) + k_.tid(), make_vec({as_u32(low), as_u32(high)}));
+        return;
+      }
+      const Val word = s_.cache == "f16" ? pack_f16x2(low, high) : pack_bf16x2(low, high);
+      cache.store(at * (s_.head_dim / 2) + k_.tid(), word);
+    });
+  };
+  const Val first_value = k_.constant(Kind::kU32, s_.heads + s_.kv_heads);
+  write(k_cache_, (unit_ >= s_.heads) & (unit_ < first_value), unit_ - s_.heads);
+  write(v_cache_, unit_ >= first_value, unit_ - first_value);
 }
 
 Result<Kernel> RopeBuilder::build() {
@@ -129,11 +137,7 @@ Result<Kernel> RopeBuilder::build() {
     q_out_.store(row + first_, a_.get());
     q_out_.store(row + second_, b_.get());
   });
-  const Shared row = k_.shared("row", kF32, s_.head_dim);
-  const Val first_value = k_.constant(Kind::kU32, s_.heads + s_.kv_heads);
-  k_.when((unit_ >= s_.heads) & (unit_ < first_value),
-          [&] { write_cache(row, k_cache_, unit_ - s_.heads); });
-  k_.when(unit_ >= first_value, [&] { write_cache(row, v_cache_, unit_ - first_value); });
+  write_caches();
   return k_.finish();
 }
 
