@@ -91,6 +91,25 @@ Result<DecoderSpec> from_hf(const Json& config, const TensorSource& source) {
   return from_text_config(merged, source, true);
 }
 
+// Which layers have a window: a period, or one flag for each layer.
+Result<std::vector<bool>> read_gguf_pattern(const GgufConfig& config, size_t layers) {
+  constexpr std::string_view kKey = "attention.sliding_window_pattern";
+  std::vector<bool> local(layers);
+  const GgufValue* value = config.metadata().find(config.key(kKey));
+  if (value != nullptr && value->is_array) {
+    const auto flags = BP_TRY(config.metadata().get_u64_array(config.key(kKey)));
+    if (flags.size() != layers) {
+      return error(Code::kCorrupt, "'{}' has {} entries for {} layers", config.key(kKey),
+                   flags.size(), layers);
+    }
+    for (size_t i = 0; i < layers; ++i) local[i] = flags[i] != 0;
+    return local;
+  }
+  const uint64_t pattern = BP_TRY(config.u64_or(kKey, kPattern));
+  for (size_t i = 0; i < layers; ++i) local[i] = pattern != 0 && (i + 1) % pattern != 0;
+  return local;
+}
+
 Result<DecoderSpec> from_gguf(const GgufMetadata& metadata, const TensorSource& source) {
   const GgufConfig config(metadata, "gemma3");
   DecoderSpec spec = BP_TRY(read_gguf_decoder("gemma3", config, source));
@@ -103,9 +122,9 @@ Result<DecoderSpec> from_gguf(const GgufMetadata& metadata, const TensorSource& 
   if (local_base <= 0) return error(Code::kCorrupt, "rope.freq_base_swa is {}", local_base);
   spec.ropes.push_back(plain_rope(spec.rotary_dim, local_base));
   const uint64_t window = BP_TRY(config.u64_or("attention.sliding_window", 0));
-  const uint64_t pattern = BP_TRY(config.u64_or("attention.sliding_window_pattern", kPattern));
+  const std::vector<bool> local = BP_TRY(read_gguf_pattern(config, spec.layers.size()));
   for (size_t i = 0; i < spec.layers.size(); ++i) {
-    if (window == 0 || pattern == 0 || (i + 1) % pattern == 0) continue;
+    if (window == 0 || !local[i]) continue;
     spec.layers[i].window = window;
     spec.layers[i].rope = kLocalRope;
   }
