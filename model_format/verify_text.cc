@@ -122,8 +122,8 @@ Status check_token_table(const fb::Tokenizer& tokenizer, uint64_t tokens) {
 
 Status check_tokenizer(const fb::Tokenizer* tokenizer) {
   if (tokenizer == nullptr) return {};
-  static constexpr std::array<std::string_view, 4> kKinds = {"bpe_byte", "bpe_spm", "bpe_merges",
-                                                             "unigram"};
+  static constexpr std::array<std::string_view, 5> kKinds = {"bpe_byte", "bpe_ranks", "bpe_spm",
+                                                             "bpe_merges", "unigram"};
   BP_TRY(check_name(tokenizer->kind(), "tokenizer kind", 0));
   if (std::find(kKinds.begin(), kKinds.end(), view(tokenizer->kind())) == kKinds.end()) {
     return error(Code::kIncompatible, "is of kind '{}', which this program does not know",
