@@ -147,7 +147,7 @@ struct Stmt {
   Body body;
   Body otherwise;
   Function function;
-  Symbol symbol = 0;  // of a macro's name
+  Symbol symbol = 0;                                     // of a macro's name
   std::vector<std::pair<Target, const Expr*>> bindings;  // with
 };
 

@@ -6,6 +6,7 @@
 #include "core/text/template/compare.h"
 #include "core/text/template/machine.h"
 #include "core/text/template/methods.h"
+#include "core/text/template/number_text.h"
 #include "core/text/template/print.h"
 #include "core/text/template/unicode.h"
 
@@ -16,18 +17,18 @@ namespace {
 // undefined that says so when it is used.
 bool is_hidden_attribute(std::string_view name) {
   static constexpr std::array<std::string_view, 24> kNames = {
-      "__class__",        "__delattr__", "__dir__",     "__doc__",          "__eq__",
-      "__format__",       "__ge__",      "__getattribute__", "__getstate__", "__gt__",
-      "__hash__",         "__init__",    "__init_subclass__", "__le__",     "__lt__",
-      "__ne__",           "__new__",     "__reduce__",  "__reduce_ex__",    "__repr__",
-      "__setattr__",      "__sizeof__",  "__str__",     "__subclasshook__"};
+      "__class__",   "__delattr__", "__dir__",           "__doc__",         "__eq__",
+      "__format__",  "__ge__",      "__getattribute__",  "__getstate__",    "__gt__",
+      "__hash__",    "__init__",    "__init_subclass__", "__le__",          "__lt__",
+      "__ne__",      "__new__",     "__reduce__",        "__reduce_ex__",   "__repr__",
+      "__setattr__", "__sizeof__",  "__str__",           "__subclasshook__"};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
 Value unsafe_attribute(const Value& object, std::string_view name) {
-  return Value::undefined(fmt::format("access to attribute '{}' of '{}' object is unsafe.", name,
-                                      type_name(object)),
-                          true);
+  return Value::undefined(
+      fmt::format("access to attribute '{}' of '{}' object is unsafe.", name, type_name(object)),
+      true);
 }
 
 Value no_attribute(const Value& object, const Value& name) {
@@ -44,9 +45,9 @@ Result<std::optional<Value>> special_attribute(Machine& machine, const Value& ob
                                                std::string_view name) {
   switch (object.kind()) {
     case Kind::kNamespace: {
-      const auto* found = const_cast<NamespaceObject*>(
-                              static_cast<const NamespaceObject*>(object.object()))
-                              ->find(name);
+      const auto* found =
+          const_cast<NamespaceObject*>(static_cast<const NamespaceObject*>(object.object()))
+              ->find(name);
       if (found != nullptr) return std::optional<Value>(*found);
       break;
     }
@@ -71,7 +72,8 @@ Result<std::optional<Value>> special_attribute(Machine& machine, const Value& ob
         return std::optional<Value>(BP_TRY(machine.heap().string(macro->function->name, false)));
       }
       break;
-    default: break;
+    default:
+      break;
   }
   return std::optional<Value>();
 }
@@ -157,6 +159,19 @@ Result<Value> slice_string(Heap& heap, const Value& object, int64_t start, int64
   return heap.string(std::move(out), markup);
 }
 
+// A part of a range is a range again.
+Result<Value> slice_range(Heap& heap, const SequenceObject& range, int64_t first, int64_t last,
+                          int64_t by) {
+  int64_t step = 0, start = 0, stop = 0;
+  const bool fits = !__builtin_mul_overflow(range.range_step, by, &step) &&
+                    !__builtin_mul_overflow(range.range_step, first, &start) &&
+                    !__builtin_mul_overflow(range.range_step, last, &stop) &&
+                    !__builtin_add_overflow(range.range_start, start, &start) &&
+                    !__builtin_add_overflow(range.range_start, stop, &stop);
+  if (!fits) return integer_overflow();
+  return heap.range(start, stop, step);
+}
+
 }  // namespace
 
 Result<Value> Machine::attribute(const Value& object, const Value& name) {
@@ -197,6 +212,7 @@ Result<Value> Machine::slice(const Value& object, const Value& start, const Valu
   const int64_t first = BP_TRY(slice_bound(start, count, by > 0 ? 0 : count - 1, low, high));
   const int64_t last = BP_TRY(slice_bound(stop, count, by > 0 ? count : -1, low, high));
   if (object.is_string()) return slice_string(heap_, object, first, last, by);
+  if (object.is(Kind::kRange)) return slice_range(heap_, object.seq(), first, last, by);
   std::vector<Value> items;
   for (int64_t i = first; by > 0 ? i < last : i > last;) {
     items.push_back(object.seq().items[static_cast<size_t>(i)]);
@@ -222,8 +238,10 @@ Result<std::vector<Value>> characters(Heap& heap, const Value& string) {
 
 Result<std::vector<Value>> iterate(Heap& heap, const Value& value) {
   switch (value.kind()) {
-    case Kind::kUndefined: return std::vector<Value>();
-    case Kind::kString: return characters(heap, value);
+    case Kind::kUndefined:
+      return std::vector<Value>();
+    case Kind::kString:
+      return characters(heap, value);
     case Kind::kList:
     case Kind::kTuple:
     case Kind::kRange:
@@ -251,13 +269,17 @@ Result<std::vector<Value>> iterate(Heap& heap, const Value& value) {
 
 Result<int64_t> length_of(Machine& machine, const Value& value) {
   switch (value.kind()) {
-    case Kind::kUndefined: return int64_t{0};
-    case Kind::kString: return static_cast<int64_t>(value.str().length_chars);
+    case Kind::kUndefined:
+      return int64_t{0};
+    case Kind::kString:
+      return static_cast<int64_t>(value.str().length_chars);
     case Kind::kList:
     case Kind::kTuple:
     case Kind::kRange:
-    case Kind::kView: return static_cast<int64_t>(value.seq().items.size());
-    case Kind::kDict: return static_cast<int64_t>(value.dict().entries.size());
+    case Kind::kView:
+      return static_cast<int64_t>(value.seq().items.size());
+    case Kind::kDict:
+      return static_cast<int64_t>(value.dict().entries.size());
     case Kind::kLoop: {
       bool known = false;
       return BP_TRY(machine.loop_attribute(value, "length", &known)).as_int();

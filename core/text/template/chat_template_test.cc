@@ -75,7 +75,8 @@ TEST(Origin, is_kept_through_every_kind_of_operation) {
       {"{% set x %}({{ name }}){% endset %}{{ x }}", "(«Ann»)"},
       {"{% macro m(a) %}<{{ a }}>{% endmacro %}{{ m(name) }}", "<«Ann»>"},
       {"{% filter upper %}own {{ name }}{% endfilter %}", "OWN «ANN»"},
-      {"{% set ns = namespace(s='') %}{% for ch in name %}{% set ns.s = ns.s + ch + '-' %}{% endfor "
+      {"{% set ns = namespace(s='') %}{% for ch in name %}{% set ns.s = ns.s + ch + '-' %}{% "
+       "endfor "
        "%}{{ ns.s }}",
        "«A»-«n»-«n»-"},
       {"{{ 'a\nb'|indent(2) }}{{ ('x\n' + name)|indent(2) }}", "a\n  bx«\n»  «Ann»"},
@@ -120,16 +121,14 @@ TEST(ChatTemplate, errors_say_the_line) {
 }
 
 TEST(ChatTemplate, an_error_after_a_macro_names_the_callers_line) {
-  const auto failed =
-      render("{% macro m() %}\nx\n{% endmacro %}\n{{ m() + 1 }}", ChatInputs());
+  const auto failed = render("{% macro m() %}\nx\n{% endmacro %}\n{{ m() + 1 }}", ChatInputs());
   EXPECT_EQ(failed.status().message(),
             "chat template, line 4: can only concatenate str (not \"int\") to str");
 }
 
 TEST(ChatTemplate, the_time_must_be_given) {
   ChatInputs inputs;
-  EXPECT_EQ(render("{{ strftime_now('%Y') }}", inputs).status().code(),
-            Code::kFailedPrecondition);
+  EXPECT_EQ(render("{{ strftime_now('%Y') }}", inputs).status().code(), Code::kFailedPrecondition);
   const std::vector<std::pair<int64_t, const char*>> times = {
       {0, "1970-01-01 00:00:00 Thursday 001"},
       {-1, "1969-12-31 23:59:59 Wednesday 365"},

@@ -9,7 +9,9 @@
 namespace bp::jinja {
 namespace {
 
-int sign_of(auto a, auto b) noexcept { return a < b ? -1 : a > b ? 1 : 0; }
+int sign_of(auto a, auto b) noexcept {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
 
 int compare_int_real(int64_t a, double b) noexcept {
   if (std::isnan(b)) return 2;
@@ -23,10 +25,14 @@ int compare_int_real(int64_t a, double b) noexcept {
 
 bool holds(Ordering ordering, int sign) noexcept {
   switch (ordering) {
-    case Ordering::kLess: return sign < 0;
-    case Ordering::kLessEqual: return sign <= 0;
-    case Ordering::kGreater: return sign > 0;
-    case Ordering::kGreaterEqual: return sign >= 0;
+    case Ordering::kLess:
+      return sign < 0;
+    case Ordering::kLessEqual:
+      return sign <= 0;
+    case Ordering::kGreater:
+      return sign > 0;
+    case Ordering::kGreaterEqual:
+      return sign >= 0;
   }
   return false;
 }
@@ -76,9 +82,12 @@ Result<bool> equal(Heap& heap, const Value& a, const Value& b) {
   switch (a.kind()) {
     case Kind::kList:
     case Kind::kTuple:
-    case Kind::kRange: return equal_items(heap, a.seq().items, b.seq().items);
-    case Kind::kDict: return equal_dicts(heap, a, b);
-    default: return false;
+    case Kind::kRange:
+      return equal_items(heap, a.seq().items, b.seq().items);
+    case Kind::kDict:
+      return equal_dicts(heap, a, b);
+    default:
+      return false;
   }
 }
 
@@ -111,8 +120,12 @@ Result<bool> ordered(Heap& heap, Ordering ordering, const Value& a, const Value&
 }
 
 // A merge sort of our own: comparisons can fail, and nothing about their results is taken on trust.
-Result<std::vector<uint32_t>> stable_order(Heap& heap, const std::vector<Value>& keys,
-                                           bool reverse) {
+Result<std::vector<uint32_t>> stable_order(Heap& heap, const std::vector<Value>& keys, bool reverse,
+                                           bool equal_first) {
+  const auto less = [&](const Value& a, const Value& b) -> Result<bool> {
+    if (equal_first && BP_TRY(equal(heap, a, b))) return false;
+    return ordered(heap, Ordering::kLess, a, b);
+  };
   std::vector<uint32_t> order(keys.size());
   for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
   std::vector<uint32_t> merged(order.size());
@@ -125,8 +138,7 @@ Result<std::vector<uint32_t>> stable_order(Heap& heap, const std::vector<Value>&
       while (left < middle && right < end) {
         const Value& a = keys[order[left]];
         const Value& b = keys[order[right]];
-        const bool take_right = BP_TRY(reverse ? ordered(heap, Ordering::kLess, a, b)
-                                               : ordered(heap, Ordering::kLess, b, a));
+        const bool take_right = BP_TRY(reverse ? less(a, b) : less(b, a));
         merged[to++] = take_right ? order[right++] : order[left++];
       }
       while (left < middle) merged[to++] = order[left++];
@@ -167,8 +179,10 @@ Result<bool> contains(Heap& heap, const Value& haystack, const Value& needle) {
       }
       BP_TRY(heap.step(haystack.bytes().size() / 64));
       return Needle(needle.bytes()).find_in(haystack.bytes(), 0) != std::string_view::npos;
-    case Kind::kDict: return BP_TRY(find_key(heap, haystack, needle)) != nullptr;
-    case Kind::kUndefined: return false;
+    case Kind::kDict:
+      return BP_TRY(find_key(heap, haystack, needle)) != nullptr;
+    case Kind::kUndefined:
+      return false;
     case Kind::kList:
     case Kind::kTuple:
     case Kind::kRange:

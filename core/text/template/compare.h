@@ -18,9 +18,11 @@ enum class Ordering : uint8_t { kLess, kLessEqual, kGreater, kGreaterEqual };
 // a < b and so on. INVALID_ARGUMENT with Python's words when the types have no order.
 Result<bool> ordered(Heap& heap, Ordering ordering, const Value& a, const Value& b);
 
-// The order that Python's sorted() puts these keys in: stable, also when reversed.
-Result<std::vector<uint32_t>> stable_order(Heap& heap, const std::vector<Value>& keys,
-                                           bool reverse);
+// The order that Python's sorted() puts these keys in: stable, also when reversed. `equal_first` is
+// for keys that stand for one-element lists: those compare their items with == before they ask for
+// an order, so equal items need none.
+Result<std::vector<uint32_t>> stable_order(Heap& heap, const std::vector<Value>& keys, bool reverse,
+                                           bool equal_first = false);
 
 // needle in haystack.
 Result<bool> contains(Heap& heap, const Value& haystack, const Value& needle);

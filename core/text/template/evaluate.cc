@@ -17,7 +17,8 @@ Status fail_undefined(const Value& value) {
 }
 
 std::string describe_macro(const Value& macro) {
-  return fmt::format("<Macro '{}'>", static_cast<const MacroObject*>(macro.object())->function->name);
+  return fmt::format("<Macro '{}'>",
+                     static_cast<const MacroObject*>(macro.object())->function->name);
 }
 
 Result<Value> Machine::eval(const Expr& expr, const ScopePtr& scope) {
@@ -38,8 +39,10 @@ Result<Value> Machine::eval(const Expr& expr, const ScopePtr& scope) {
 Result<Value> Machine::eval_node(const Expr& expr, const ScopePtr& scope) {
   switch (expr.kind) {
     case ExprKind::kTuple:
-    case ExprKind::kList: return eval_list(expr, scope);
-    case ExprKind::kDict: return eval_dict(expr, scope);
+    case ExprKind::kList:
+      return eval_list(expr, scope);
+    case ExprKind::kDict:
+      return eval_dict(expr, scope);
     case ExprKind::kAttribute: {
       const Value object = BP_TRY(eval(*expr.a, scope));
       line_ = expr.line;
@@ -51,14 +54,22 @@ Result<Value> Machine::eval_node(const Expr& expr, const ScopePtr& scope) {
       line_ = expr.line;
       return item(object, key);
     }
-    case ExprKind::kSlice: return eval_slice(expr, scope);
-    case ExprKind::kCall: return eval_call(expr, scope, nullptr);
-    case ExprKind::kFilter: return eval_filter(expr, scope, nullptr);
-    case ExprKind::kTest: return eval_test(expr, scope);
-    case ExprKind::kConditional: return eval_conditional(expr, scope);
-    case ExprKind::kNot: return Value::boolean(!BP_TRY(eval(*expr.a, scope)).truthy());
-    case ExprKind::kNegate: return negate(BP_TRY(eval(*expr.a, scope)));
-    case ExprKind::kPlus: return unary_plus(BP_TRY(eval(*expr.a, scope)));
+    case ExprKind::kSlice:
+      return eval_slice(expr, scope);
+    case ExprKind::kCall:
+      return eval_call(expr, scope, nullptr);
+    case ExprKind::kFilter:
+      return eval_filter(expr, scope, nullptr);
+    case ExprKind::kTest:
+      return eval_test(expr, scope);
+    case ExprKind::kConditional:
+      return eval_conditional(expr, scope);
+    case ExprKind::kNot:
+      return Value::boolean(!BP_TRY(eval(*expr.a, scope)).truthy());
+    case ExprKind::kNegate:
+      return negate(BP_TRY(eval(*expr.a, scope)));
+    case ExprKind::kPlus:
+      return unary_plus(BP_TRY(eval(*expr.a, scope)));
     case ExprKind::kAnd:
     case ExprKind::kOr: {
       Value left = BP_TRY(eval(*expr.a, scope));
@@ -71,10 +82,14 @@ Result<Value> Machine::eval_node(const Expr& expr, const ScopePtr& scope) {
       line_ = expr.line;
       return binary(heap_, expr.op, left, right);
     }
-    case ExprKind::kConcat: return eval_concat(expr, scope);
-    case ExprKind::kCompare: return eval_compare(expr, scope);
-    case ExprKind::kConstant: return expr.constant;
-    case ExprKind::kName: return eval_name(expr, scope);
+    case ExprKind::kConcat:
+      return eval_concat(expr, scope);
+    case ExprKind::kCompare:
+      return eval_compare(expr, scope);
+    case ExprKind::kConstant:
+      return expr.constant;
+    case ExprKind::kName:
+      return eval_name(expr, scope);
   }
   return error(Code::kInternal, "an expression of unknown kind");
 }
@@ -137,15 +152,24 @@ Result<Value> Machine::eval_concat(const Expr& expr, const ScopePtr& scope) {
 
 Result<bool> Machine::compare(Operator op, const Value& a, const Value& b) {
   switch (op) {
-    case Operator::kEqual: return equal(heap_, a, b);
-    case Operator::kNotEqual: return !BP_TRY(equal(heap_, a, b));
-    case Operator::kLess: return ordered(heap_, Ordering::kLess, a, b);
-    case Operator::kLessEqual: return ordered(heap_, Ordering::kLessEqual, a, b);
-    case Operator::kGreater: return ordered(heap_, Ordering::kGreater, a, b);
-    case Operator::kGreaterEqual: return ordered(heap_, Ordering::kGreaterEqual, a, b);
-    case Operator::kIn: return contains(heap_, b, a);
-    case Operator::kNotIn: return !BP_TRY(contains(heap_, b, a));
-    default: return error(Code::kInternal, "not a comparison");
+    case Operator::kEqual:
+      return equal(heap_, a, b);
+    case Operator::kNotEqual:
+      return !BP_TRY(equal(heap_, a, b));
+    case Operator::kLess:
+      return ordered(heap_, Ordering::kLess, a, b);
+    case Operator::kLessEqual:
+      return ordered(heap_, Ordering::kLessEqual, a, b);
+    case Operator::kGreater:
+      return ordered(heap_, Ordering::kGreater, a, b);
+    case Operator::kGreaterEqual:
+      return ordered(heap_, Ordering::kGreaterEqual, a, b);
+    case Operator::kIn:
+      return contains(heap_, b, a);
+    case Operator::kNotIn:
+      return !BP_TRY(contains(heap_, b, a));
+    default:
+      return error(Code::kInternal, "not a comparison");
   }
 }
 
@@ -212,9 +236,12 @@ Result<Value> Machine::call(const Value& callee, Arguments& arguments) {
       const auto& bound = static_cast<const BoundMethodObject&>(*callee.object());
       return call_method(*this, bound.self, *bound.method, arguments);
     }
-    case Kind::kMacro: return call_macro(callee, arguments);
-    case Kind::kLoop: return call_loop(callee, arguments);
-    case Kind::kUndefined: return fail_undefined(callee);
+    case Kind::kMacro:
+      return call_macro(callee, arguments);
+    case Kind::kLoop:
+      return call_loop(callee, arguments);
+    case Kind::kUndefined:
+      return fail_undefined(callee);
     default:
       return error(Code::kInvalidArgument, "'{}' object is not callable", type_name(callee));
   }
@@ -240,7 +267,8 @@ Result<Value> Machine::eval_filter(const Expr& expr, const ScopePtr& scope, cons
 
 Result<Value> Machine::eval_test(const Expr& expr, const ScopePtr& scope) {
   const Value value = BP_TRY(eval(*expr.a, scope));
-  if (expr.test == nullptr) return error(Code::kUnimplemented, "No test named '{}' found.", expr.name);
+  if (expr.test == nullptr)
+    return error(Code::kUnimplemented, "No test named '{}' found.", expr.name);
   Arguments arguments = BP_TRY(eval_arguments(expr.arguments, scope));
   line_ = expr.line;
   return Value::boolean(BP_TRY(expr.test->call(*this, value, arguments)));
@@ -310,10 +338,11 @@ Status Machine::bind_parameters(const Function& function, Arguments& arguments,
       continue;
     }
     if (!function.uses_kwargs && name == "caller") {
-      return error(Code::kInvalidArgument,
-                   "macro '{}' was invoked with two values for the special caller argument. This is "
-                   "most likely a bug.",
-                   function.name);
+      return error(
+          Code::kInvalidArgument,
+          "macro '{}' was invoked with two values for the special caller argument. This is "
+          "most likely a bug.",
+          function.name);
     }
     if (!function.uses_kwargs) {
       return error(Code::kInvalidArgument, "macro '{}' takes no keyword argument '{}'",

@@ -137,17 +137,14 @@ Result<Value> filter_filesizeformat(Machine& machine, const Value& value, Argume
     ++i;
   }
   const char prefix = binary && i == 0 ? 'K' : kPrefixes[i];
-  return machine.heap().string(
-      fmt::format("{} {}{}", float_format(base * *size / unit, 'f', 1), prefix,
-                  binary ? "iB" : "B"),
-      content);
+  return machine.heap().string(fmt::format("{} {}{}", float_format(base * *size / unit, 'f', 1),
+                                           prefix, binary ? "iB" : "B"),
+                               content);
 }
 
 Result<Value> filter_default(Machine&, const Value& value, Arguments& arguments) {
-  const Bound bound =
-      BP_TRY(Bound::bind("do_default", arguments, {"default_value", "boolean"}));
-  const bool wanted =
-      value.is_undefined() || (bound.truthy(1, false) && !value.truthy());
+  const Bound bound = BP_TRY(Bound::bind("do_default", arguments, {"default_value", "boolean"}));
+  const bool wanted = value.is_undefined() || (bound.truthy(1, false) && !value.truthy());
   if (!wanted) return value;
   return bound.given(0) ? *bound[0] : Value::string(Text());
 }
@@ -163,8 +160,8 @@ Result<Value> filter_attr(Machine& machine, const Value& value, Arguments& argum
   if (value.is_dict() && value.dict().find(bound[0]->bytes()) != nullptr) {
     const Value found = BP_TRY(machine.attribute(value, *bound[0]));
     if (found.is(Kind::kMethod) || found.is_undefined()) return found;
-    return Value::undefined(fmt::format("'{}' has no attribute {}", object_type_name(value),
-                                        short_repr(*bound[0])));
+    return Value::undefined(
+        fmt::format("'{}' has no attribute {}", object_type_name(value), short_repr(*bound[0])));
   }
   return machine.attribute(value, *bound[0]);
 }

@@ -74,8 +74,7 @@ Result<Value> filter_map(Machine& machine, const Value& value, Arguments& argume
       mapped.push_back(BP_TRY(path.get(machine, item, fallback)));
     }
   } else {
-    const std::string filter =
-        BP_TRY(take_name(arguments, 0, "map requires a filter argument"));
+    const std::string filter = BP_TRY(take_name(arguments, 0, "map requires a filter argument"));
     for (const Value& item : BP_TRY(iterate(heap, value))) {
       BP_TRY(heap.iterate());
       Arguments copy = arguments;  // filters may take theirs apart

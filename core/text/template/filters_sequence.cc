@@ -58,13 +58,13 @@ Result<Value> extreme(Machine& machine, const Value& value, Arguments& arguments
       Bound::bind(smallest ? "do_min" : "do_max", arguments, {"case_sensitive", "attribute"}));
   const std::vector<Value> items = BP_TRY(iterate(machine.heap(), value));
   if (items.empty()) return Value::undefined("No aggregated item, sequence was empty.");
-  const AttributePath path = BP_TRY(
-      AttributePath::parse(machine.heap(), bound.given(1) ? *bound[1] : Value::none()));
+  const AttributePath path =
+      BP_TRY(AttributePath::parse(machine.heap(), bound.given(1) ? *bound[1] : Value::none()));
   size_t best = 0;
   Value best_key;
   for (size_t i = 0; i < items.size(); ++i) {
-    const Value key = BP_TRY(comparison_key(machine, BP_TRY(path.get(machine, items[i])),
-                                            bound.truthy(0, false)));
+    const Value key = BP_TRY(
+        comparison_key(machine, BP_TRY(path.get(machine, items[i])), bound.truthy(0, false)));
     const Ordering ordering = smallest ? Ordering::kLess : Ordering::kGreater;
     if (i == 0 || BP_TRY(ordered(machine.heap(), ordering, key, best_key))) {
       best = i;
@@ -170,8 +170,8 @@ Result<Value> filter_sum(Machine& machine, const Value& value, Arguments& argume
   if (total.is_string()) {
     return error(Code::kInvalidArgument, "sum() can't sum strings [use ''.join(seq) instead]");
   }
-  const AttributePath path = BP_TRY(
-      AttributePath::parse(machine.heap(), bound.given(0) ? *bound[0] : Value::none()));
+  const AttributePath path =
+      BP_TRY(AttributePath::parse(machine.heap(), bound.given(0) ? *bound[0] : Value::none()));
   for (const Value& item : BP_TRY(iterate(machine.heap(), value))) {
     const Value part = BP_TRY(path.get(machine, item));
     total = BP_TRY(binary(machine.heap(), Operator::kAdd, total, part));
@@ -187,7 +187,7 @@ Result<Value> filter_sort(Machine& machine, const Value& value, Arguments& argum
       machine, items, bound.given(2) ? *bound[2] : Value::none(), bound.truthy(1, false)));
   std::vector<Value> sorted;
   for (const uint32_t i :
-       BP_TRY(stable_order(machine.heap(), keys, bound.truthy(0, false)))) {
+       BP_TRY(stable_order(machine.heap(), keys, bound.truthy(0, false), true))) {
     sorted.push_back(items[i]);
   }
   return machine.heap().list(std::move(sorted), !value.is_string() && value.content());
@@ -207,28 +207,26 @@ Result<Value> filter_dictsort(Machine& machine, const Value& value, Arguments& a
   const auto& entries = value.dict().entries;
   std::vector<Value> keys;
   for (const auto& [key, item] : entries) {
-    keys.push_back(BP_TRY(
-        comparison_key(machine, by.bytes() == "key" ? key : item, bound.truthy(0, false))));
+    keys.push_back(
+        BP_TRY(comparison_key(machine, by.bytes() == "key" ? key : item, bound.truthy(0, false))));
   }
   std::vector<Value> sorted;
-  for (const uint32_t i :
-       BP_TRY(stable_order(machine.heap(), keys, bound.truthy(2, false)))) {
-    sorted.push_back(BP_TRY(
-        machine.heap().tuple({entries[i].first, entries[i].second}, value.content())));
+  for (const uint32_t i : BP_TRY(stable_order(machine.heap(), keys, bound.truthy(2, false)))) {
+    sorted.push_back(
+        BP_TRY(machine.heap().tuple({entries[i].first, entries[i].second}, value.content())));
   }
   return machine.heap().list(std::move(sorted), value.content());
 }
 
 Result<Value> filter_unique(Machine& machine, const Value& value, Arguments& arguments) {
-  const Bound bound =
-      BP_TRY(Bound::bind("do_unique", arguments, {"case_sensitive", "attribute"}));
-  const AttributePath path = BP_TRY(
-      AttributePath::parse(machine.heap(), bound.given(1) ? *bound[1] : Value::none()));
+  const Bound bound = BP_TRY(Bound::bind("do_unique", arguments, {"case_sensitive", "attribute"}));
+  const AttributePath path =
+      BP_TRY(AttributePath::parse(machine.heap(), bound.given(1) ? *bound[1] : Value::none()));
   std::unordered_set<std::string> names;
   std::vector<Value> others, kept;
   for (const Value& item : BP_TRY(iterate(machine.heap(), value))) {
-    const Value key = BP_TRY(comparison_key(machine, BP_TRY(path.get(machine, item)),
-                                            bound.truthy(0, false)));
+    const Value key =
+        BP_TRY(comparison_key(machine, BP_TRY(path.get(machine, item)), bound.truthy(0, false)));
     BP_TRY(machine.heap().step());
     bool seen = false;
     if (key.is_string()) {
@@ -246,8 +244,8 @@ Result<Value> filter_unique(Machine& machine, const Value& value, Arguments& arg
 }
 
 Result<Value> filter_groupby(Machine& machine, const Value& value, Arguments& arguments) {
-  const Bound bound = BP_TRY(
-      Bound::bind("do_groupby", arguments, {"attribute", "default", "case_sensitive"}, 1));
+  const Bound bound =
+      BP_TRY(Bound::bind("do_groupby", arguments, {"attribute", "default", "case_sensitive"}, 1));
   Heap& heap = machine.heap();
   const AttributePath path = BP_TRY(AttributePath::parse(heap, *bound[0]));
   const std::vector<Value> items = BP_TRY(iterate(heap, value));
@@ -264,7 +262,8 @@ Result<Value> filter_groupby(Machine& machine, const Value& value, Arguments& ar
     while (end < order.size() && BP_TRY(equal(heap, keys[order[begin]], keys[order[end]]))) {
       members.push_back(items[order[end++]]);
     }
-    if (end == begin) members.push_back(items[order[end++]]);  // NaN equals nothing, not even itself
+    if (end == begin)
+      members.push_back(items[order[end++]]);  // NaN equals nothing, not even itself
     const Value list = BP_TRY(heap.list(std::move(members), value.content()));
     groups.push_back(BP_TRY(heap.group(plain[order[begin]], list)));
     begin = end;

@@ -12,14 +12,15 @@
 namespace bp::jinja {
 namespace {
 
-bool is_markup(const Value& value) { return value.is_string() && value.str().markup; }
+bool is_markup(const Value& value) {
+  return value.is_string() && value.str().markup;
+}
 
 Result<Value> changed(Machine& machine, const Value& value, Arguments& arguments,
                       CaseChange change) {
   BP_TRY(expect_positional("filter", arguments, 0, 0));
   const Text text = BP_TRY(to_text(machine.heap(), value));
-  return machine.heap().string(BP_TRY(change_case(machine.heap(), text, change)),
-                               is_markup(value));
+  return machine.heap().string(BP_TRY(change_case(machine.heap(), text, change)), is_markup(value));
 }
 
 bool separates_words(char c) {
@@ -123,8 +124,7 @@ Result<Value> filter_format(Machine& machine, const Value& value, Arguments& arg
   const Value format =
       value.is_string() ? value : BP_TRY(heap.string(BP_TRY(to_text(heap, value))));
   if (arguments.keyword.empty()) {
-    return format_percent(heap, format,
-                          BP_TRY(heap.tuple(std::move(arguments.positional), false)));
+    return format_percent(heap, format, BP_TRY(heap.tuple(std::move(arguments.positional), false)));
   }
   std::vector<std::pair<Value, Value>> entries;
   for (const auto& [name, item] : arguments.keyword) {
@@ -214,8 +214,8 @@ Result<Value> filter_truncate(Machine& machine, const Value& value, Arguments& a
 }
 
 Result<Value> filter_tojson(Machine& machine, const Value& value, Arguments& arguments) {
-  const Bound bound = BP_TRY(Bound::bind(
-      "tojson", arguments, {"ensure_ascii", "indent", "separators", "sort_keys"}));
+  const Bound bound = BP_TRY(
+      Bound::bind("tojson", arguments, {"ensure_ascii", "indent", "separators", "sort_keys"}));
   JsonStyle style;
   style.ensure_ascii = bound.truthy(0, false);
   style.sort_keys = bound.truthy(3, false);

@@ -74,7 +74,8 @@ class BraceFormatter {
     size_t at = name_end;
     if (at < in.size() && in[at] == '!') {
       if (at + 1 >= in.size()) {
-        return error(Code::kInvalidArgument, "end of string while looking for conversion specifier");
+        return error(Code::kInvalidArgument,
+                     "end of string while looking for conversion specifier");
       }
       value = BP_TRY(convert(value, in[at + 1]));
       at += 2;
@@ -138,7 +139,8 @@ class BraceFormatter {
         return error(Code::kInvalidArgument,
                      "Only '.' or '[' may follow ']' in format field specifier");
       }
-      size_t stop = item ? name.find(']', at) : std::min(name.find_first_of(".[", at + 1), name.size());
+      size_t stop =
+          item ? name.find(']', at) : std::min(name.find_first_of(".[", at + 1), name.size());
       if (stop == std::string_view::npos) {
         return error(Code::kInvalidArgument, "Missing ']' in format string");
       }
@@ -195,7 +197,8 @@ class BraceFormatter {
     if (at_char('.')) {
       ++at;
       spec.precision = digits();
-      if (!spec.precision) return error(Code::kInvalidArgument, "Format specifier missing precision");
+      if (!spec.precision)
+        return error(Code::kInvalidArgument, "Format specifier missing precision");
     }
     if (at < in.size()) spec.type = in[at++];
     if (at < in.size()) return error(Code::kInvalidArgument, "Invalid format specifier");
@@ -205,31 +208,38 @@ class BraceFormatter {
   Result<Text> apply(const Value& value, std::string_view spec_text) {
     Heap& heap = machine_.heap();
     FormatSpec spec = BP_TRY(parse_spec(spec_text));
-    const bool as_number = value.is_number() && !spec_text.empty() &&
-                           !(value.is(Kind::kBool) && spec.type == 0);
-    if (as_number) {
+    if (value.is_number() && !spec_text.empty()) {
       const NumberText number = BP_TRY(format_number(value, spec));
-      return lay_out(heap, Text(number.sign, value.content()),
-                     Text(number.digits, value.content()), spec, true);
+      return lay_out(heap, Text(number.sign, value.content()), Text(number.digits, value.content()),
+                     spec, true);
     }
     if (!value.is_string() && !value.is_number() && !spec_text.empty()) {
       return error(Code::kInvalidArgument, "unsupported format string passed to {}.__format__",
                    type_name(value));
+    }
+    if (spec.sign != 0) {
+      return error(Code::kInvalidArgument, "Sign not allowed in string format specifier");
+    }
+    if (spec.alternate) {
+      return error(Code::kInvalidArgument,
+                   "Alternate form (#) not allowed in string format specifier");
+    }
+    if (spec.grouping != 0) {
+      return error(Code::kInvalidArgument, "Cannot specify '{}' with 's'.", spec.grouping);
     }
     if (value.is_string() && spec.type != 0 && spec.type != 's') {
       return error(Code::kInvalidArgument, "Unknown format code '{}' for object of type 'str'",
                    spec.type);
     }
     if (value.is_string() && spec.alignment == '=' && spec.fill != "0") {
-      return error(Code::kInvalidArgument,
-                   "'=' alignment not allowed in string format specifier");
+      return error(Code::kInvalidArgument, "'=' alignment not allowed in string format specifier");
     }
     if (spec.alignment == '=') spec.alignment = '<';
     Text body = BP_TRY(to_text(heap, value));
     if (spec.precision) {
       body = body.slice(0, char_offset(body.bytes(), static_cast<size_t>(*spec.precision)));
     }
-    return lay_out(heap, Text(), body, spec, value.is(Kind::kBool));
+    return lay_out(heap, Text(), body, spec, false);
   }
 
   Machine& machine_;

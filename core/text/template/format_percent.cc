@@ -28,10 +28,12 @@ class PercentFormatter {
       BP_TRY(conversion());
       if (out_.size() > heap_.limits().max_string_bytes) break;  // string() names the limit
     }
+    // What can be indexed passes for a mapping, and those may have more than the format uses.
     const bool several = arguments_.is(Kind::kTuple);
-    if (!arguments_.is_dict() && used_ < (several ? arguments_.seq().items.size() : 1)) {
-      return error(Code::kInvalidArgument,
-                   "not all arguments converted during string formatting");
+    const bool mapping = arguments_.is_dict() || arguments_.is(Kind::kList) ||
+                         arguments_.is(Kind::kRange) || arguments_.is_undefined();
+    if (!mapping && used_ < (several ? arguments_.seq().items.size() : 1)) {
+      return error(Code::kInvalidArgument, "not all arguments converted during string formatting");
     }
     return heap_.string(std::move(out_), format_.str().markup);
   }
@@ -84,11 +86,16 @@ class PercentFormatter {
     bool zero = false, left = false;
     for (; at_ < in_.size(); ++at_) {
       const char c = in_[at_];
-      if (c == '-') left = true;
-      else if (c == '0') zero = true;
-      else if (c == '#') spec.alternate = true;
-      else if (c == '+' || (c == ' ' && spec.sign != '+')) spec.sign = c;
-      else if (c != ' ') break;
+      if (c == '-')
+        left = true;
+      else if (c == '0')
+        zero = true;
+      else if (c == '#')
+        spec.alternate = true;
+      else if (c == '+' || (c == ' ' && spec.sign != '+'))
+        spec.sign = c;
+      else if (c != ' ')
+        break;
     }
     spec.width = BP_TRY(number()).value_or(0);
     if (spec.width < 0) left = true;
@@ -117,20 +124,24 @@ class PercentFormatter {
     switch (type) {
       case 's':
       case 'r':
-      case 'a': return text(value, spec, type);
-      case 'c': return character(value, spec);
+      case 'a':
+        return text(value, spec, type);
+      case 'c':
+        return character(value, spec);
       case 'd':
       case 'i':
       case 'u':
       case 'o':
       case 'x':
-      case 'X': return integer(value, spec, type);
+      case 'X':
+        return integer(value, spec, type);
       case 'e':
       case 'E':
       case 'f':
       case 'F':
       case 'g':
-      case 'G': return real(value, spec, type);
+      case 'G':
+        return real(value, spec, type);
       default:
         return error(Code::kInvalidArgument,
                      "unsupported format character '{}' ({:#x}) at index {}", type,
@@ -173,8 +184,8 @@ class PercentFormatter {
       return error(Code::kInvalidArgument, "%{} format: {} is required, not {}", type,
                    decimal ? "a real number" : "an integer", type_name(value));
     }
-    const int64_t whole = value.is_integral() ? value.as_int()
-                                              : BP_TRY(float_to_integer(value.as_real()));
+    const int64_t whole =
+        value.is_integral() ? value.as_int() : BP_TRY(float_to_integer(value.as_real()));
     const auto precision = spec.precision;
     spec.precision.reset();
     spec.type = decimal ? 'd' : type;
@@ -200,8 +211,8 @@ class PercentFormatter {
   }
 
   Status put(const NumberText& number, const FormatSpec& spec, bool content) {
-    out_.append(BP_TRY(lay_out(heap_, Text(number.sign, content), Text(number.digits, content),
-                               spec, true)));
+    out_.append(BP_TRY(
+        lay_out(heap_, Text(number.sign, content), Text(number.digits, content), spec, true)));
     return {};
   }
 

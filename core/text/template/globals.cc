@@ -13,8 +13,7 @@ Result<Value> range(Machine& machine, Arguments& arguments) {
   const Bound bound = BP_TRY(Bound::bind("range", arguments, {"start", "stop", "step"}, 1));
   for (size_t i = 0; i < 3; ++i) {
     if (bound.given(i) && bound[i]->is_none()) {
-      return error(Code::kInvalidArgument,
-                   "'NoneType' object cannot be interpreted as an integer");
+      return error(Code::kInvalidArgument, "'NoneType' object cannot be interpreted as an integer");
     }
   }
   const int64_t first = BP_TRY(bound.integer(0, 0));
@@ -101,7 +100,9 @@ constexpr FunctionEntry kFunctions[] = {
 
 }  // namespace
 
-std::span<const FunctionEntry> global_functions() { return kFunctions; }
+std::span<const FunctionEntry> global_functions() {
+  return kFunctions;
+}
 
 Value global_value(const FunctionEntry& entry) {
   auto object = std::make_shared<FunctionObject>();

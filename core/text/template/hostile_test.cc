@@ -29,20 +29,22 @@ void expect_exhausted(const std::string& source, std::string_view limit) {
   const Status status = status_of(source);
   const std::string shown = source.substr(0, 120);
   EXPECT_EQ(status.code(), Code::kExhausted) << shown << "\n" << status.message();
-  EXPECT_NE(status.message().find(limit), std::string_view::npos)
-      << shown << "\n" << status.message();
+  EXPECT_NE(status.message().find(limit), std::string_view::npos) << shown << "\n"
+                                                                  << status.message();
 }
 
 TEST(HostileTemplate, endless_loops_are_cut) {
-  const std::string nested = repeat("{% for x in range(100000) %}", 3) + "{% set y = x %}" +
-                             repeat("{% endfor %}", 3);
+  const std::string nested =
+      repeat("{% for x in range(100000) %}", 3) + "{% set y = x %}" + repeat("{% endfor %}", 3);
   expect_exhausted(nested, "max_loop_iterations");
-  expect_exhausted("{% for x in range(100000) %}{% for y in range(100000) if false %}{% endfor %}"
-                   "{% endfor %}",
-                   "max_loop_iterations");
-  expect_exhausted("{% for x in range(100000) %}{{ range(99999)|select('odd')|list|length }}"
-                   "{% endfor %}",
-                   "max_");
+  expect_exhausted(
+      "{% for x in range(100000) %}{% for y in range(100000) if false %}{% endfor %}"
+      "{% endfor %}",
+      "max_loop_iterations");
+  expect_exhausted(
+      "{% for x in range(100000) %}{{ range(99999)|select('odd')|list|length }}"
+      "{% endfor %}",
+      "max_");
 }
 
 TEST(HostileTemplate, steps_are_counted_inside_expressions) {
@@ -56,17 +58,20 @@ TEST(HostileTemplate, steps_are_counted_inside_expressions) {
 TEST(HostileTemplate, recursion_is_cut) {
   expect_exhausted("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "kMaxEvaluationDepth");
   expect_exhausted("{% macro m(x) %}{{ m([x]) }}{% endmacro %}{{ m(1) }}", "kMax");
-  expect_exhausted("{% macro m() %}{% if true %}{% set x %}{% filter upper %}{{ m()|trim }}"
-                   "{% endfilter %}{% endset %}{{ x }}{% endif %}{% endmacro %}{{ m() }}",
-                   "kMaxEvaluationDepth");
-  expect_exhausted("{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}"
-                   "{{ a() }}",
-                   "kMaxEvaluationDepth");
+  expect_exhausted(
+      "{% macro m() %}{% if true %}{% set x %}{% filter upper %}{{ m()|trim }}"
+      "{% endfilter %}{% endset %}{{ x }}{% endif %}{% endmacro %}{{ m() }}",
+      "kMaxEvaluationDepth");
+  expect_exhausted(
+      "{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}"
+      "{{ a() }}",
+      "kMaxEvaluationDepth");
   expect_exhausted("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
                    "kMaxEvaluationDepth");
-  expect_exhausted("{% macro m() %}{{ caller() }}{% call m() %}{{ caller is defined }}{% endcall %}"
-                   "{% endmacro %}{% call m() %}{{ 1 }}{% endcall %}",
-                   "kMaxEvaluationDepth");
+  expect_exhausted(
+      "{% macro m() %}{{ caller() }}{% call m() %}{{ caller is defined }}{% endcall %}"
+      "{% endmacro %}{% call m() %}{{ 1 }}{% endcall %}",
+      "kMaxEvaluationDepth");
   expect_exhausted("{% macro m(a=m()) %}{% endmacro %}{{ m() }}", "kMaxEvaluationDepth");
 }
 
@@ -147,7 +152,8 @@ TEST(HostileTemplate, a_million_small_things_still_parse_or_fail_politely) {
   EXPECT_TRUE(status_of(std::string(1'000'000, '{')).code() == Code::kCorrupt ||
               status_of(std::string(1'000'000, '{')).code() == Code::kExhausted);
   EXPECT_TRUE(status_of("{{ '" + std::string(500'000, '0') + "'|int }}").ok());
-  EXPECT_FALSE(status_of("{{ " + std::string(500'000, '0') + std::string(400'000, '1') + " }}").ok());
+  EXPECT_FALSE(
+      status_of("{{ " + std::string(500'000, '0') + std::string(400'000, '1') + " }}").ok());
 }
 
 TEST(HostileTemplate, huge_ranges_are_refused) {
@@ -156,16 +162,19 @@ TEST(HostileTemplate, huge_ranges_are_refused) {
   expect_exhausted("{{ range(9223372036854775807, -9223372036854775807, -1) }}", "MAX_RANGE");
   EXPECT_TRUE(status_of("{{ range(0, 9223372036854775807, 9223372036854775807)|list }}").ok());
   EXPECT_TRUE(status_of("{{ range(9223372036854775807, -9223372036854775807, "
-                        "-9223372036854775807)|list }}").ok());
+                        "-9223372036854775807)|list }}")
+                  .ok());
 }
 
 TEST(HostileTemplate, growing_strings_are_cut) {
-  expect_exhausted("{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(64) %}"
-                   "{% set ns.s = ns.s + ns.s %}{% endfor %}",
-                   "max_string_bytes");
-  expect_exhausted("{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(64) %}"
-                   "{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
-                   "max_string_bytes");
+  expect_exhausted(
+      "{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(64) %}"
+      "{% set ns.s = ns.s + ns.s %}{% endfor %}",
+      "max_string_bytes");
+  expect_exhausted(
+      "{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(64) %}"
+      "{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+      "max_string_bytes");
   expect_exhausted("{{ 'x' * 9223372036854775807 }}", "max_string_bytes");
   expect_exhausted("{{ ('x' * 4000) * 4611686018427387904 }}", "max_string_bytes");
   expect_exhausted("{{ [1] * 9223372036854775807 }}", "max_work_bytes");
@@ -198,33 +207,39 @@ TEST(HostileTemplate, growing_output_is_cut) {
 }
 
 TEST(HostileTemplate, shared_structures_that_unfold_are_cut) {
-  const std::string tree = "{% set ns = namespace(l=[1]) %}{% for i in range(64) %}"
-                           "{% set ns.l = [ns.l, ns.l] %}{% endfor %}";
+  const std::string tree =
+      "{% set ns = namespace(l=[1]) %}{% for i in range(64) %}"
+      "{% set ns.l = [ns.l, ns.l] %}{% endfor %}";
   expect_exhausted(tree + "{{ ns.l }}", "max_");
   expect_exhausted(tree + "{{ ns.l|tojson }}", "max_");
   expect_exhausted(tree + "{{ ns.l|tojson(indent=2) }}", "max_");
-  const std::string two = "{% set ns = namespace(l=[1], m=[1]) %}{% for i in range(64) %}"
-                          "{% set ns.l = [ns.l, ns.l] %}{% set ns.m = [ns.m, ns.m] %}{% endfor %}";
+  const std::string two =
+      "{% set ns = namespace(l=[1], m=[1]) %}{% for i in range(64) %}"
+      "{% set ns.l = [ns.l, ns.l] %}{% set ns.m = [ns.m, ns.m] %}{% endfor %}";
   expect_exhausted(two + "{{ ns.l == ns.m }}", "max_steps");
   expect_exhausted(two + "{{ ns.l < ns.m }}", "max_steps");
   expect_exhausted(two + "{{ [ns.l, ns.m]|sort }}", "max_steps");
   expect_exhausted(two + "{{ ns.l in [ns.m] }}", "max_steps");
-  expect_exhausted("{% set ns = namespace(l=[]) %}{% for i in range(1000) %}"
-                   "{% set ns.l = [ns.l] %}{% endfor %}",
-                   "kMaxValueDepth");
-  expect_exhausted("{% set ns = namespace(l={}) %}{% for i in range(1000) %}"
-                   "{% set ns.l = {'k': ns.l} %}{% endfor %}",
-                   "kMaxValueDepth");
+  expect_exhausted(
+      "{% set ns = namespace(l=[]) %}{% for i in range(1000) %}"
+      "{% set ns.l = [ns.l] %}{% endfor %}",
+      "kMaxValueDepth");
+  expect_exhausted(
+      "{% set ns = namespace(l={}) %}{% for i in range(1000) %}"
+      "{% set ns.l = {'k': ns.l} %}{% endfor %}",
+      "kMaxValueDepth");
 }
 
 TEST(HostileTemplate, cycles_through_namespaces_neither_leak_nor_loop) {
   expect_exhausted("{% set ns = namespace() %}{% set ns.me = ns %}{{ ns }}", "kMaxPrintDepth");
   expect_exhausted("{% set ns = namespace() %}{% set ns.me = [ns] %}{{ ns.me }}", "kMaxPrintDepth");
-  EXPECT_TRUE(status_of("{% set ns = namespace() %}{% set ns.me = [ns] %}{{ ns == ns.me[0] }}").ok());
+  EXPECT_TRUE(
+      status_of("{% set ns = namespace() %}{% set ns.me = [ns] %}{{ ns == ns.me[0] }}").ok());
   EXPECT_TRUE(status_of("{% set ns = namespace() %}{% macro m() %}{{ ns }}{% endmacro %}"
                         "{% set ns.m = m %}{% for x in [1] %}{% set ns.l = loop %}"
                         "{% macro k() %}{{ loop }}{% endmacro %}{% set ns.k = k %}{% endfor %}"
-                        "{{ ns.l.index }}{{ ns.k() }}").ok());
+                        "{{ ns.l.index }}{{ ns.k() }}")
+                  .ok());
 }
 
 TEST(HostileTemplate, slow_searches_stay_linear) {
@@ -249,8 +264,10 @@ TEST(HostileTemplate, integers_do_not_wrap) {
     EXPECT_NE(status.message().find("64 bits"), std::string_view::npos) << source;
   }
   EXPECT_TRUE(status_of("{{ (-9223372036854775807 - 1) % -1 }}").ok());
-  EXPECT_TRUE(status_of("{{ 'abc'[-9223372036854775807:9223372036854775807:9223372036854775807] }}").ok());
-  EXPECT_TRUE(status_of("{{ 'abc'[::-9223372036854775807] }}{{ [1,2][9223372036854775807:] }}").ok());
+  EXPECT_TRUE(
+      status_of("{{ 'abc'[-9223372036854775807:9223372036854775807:9223372036854775807] }}").ok());
+  EXPECT_TRUE(
+      status_of("{{ 'abc'[::-9223372036854775807] }}{{ [1,2][9223372036854775807:] }}").ok());
   EXPECT_TRUE(status_of("{{ 'abc'.find('b', -9223372036854775807, 9223372036854775807) }}").ok());
 }
 

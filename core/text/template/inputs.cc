@@ -16,8 +16,8 @@ using Json = nlohmann::ordered_json;
 // and only these, count as scaffold.
 bool is_protocol_role(std::string_view role) {
   static constexpr std::array<std::string_view, 14> kRoles = {
-      "assistant", "chatbot",   "context", "control",  "developer",    "document", "documents",
-      "function",  "ipython",   "model",   "system",   "tool",         "tool_results", "user"};
+      "assistant", "chatbot", "context", "control", "developer", "document",     "documents",
+      "function",  "ipython", "model",   "system",  "tool",      "tool_results", "user"};
   return std::find(kRoles.begin(), kRoles.end(), role) != kRoles.end();
 }
 
@@ -32,11 +32,16 @@ class Converter {
                    limits::kMaxJsonDepth);
     }
     switch (json.type()) {
-      case Json::value_t::null: return Value::none(true);
-      case Json::value_t::boolean: return Value::boolean(json.get<bool>(), true);
-      case Json::value_t::number_integer: return Value::integer(json.get<int64_t>(), true);
-      case Json::value_t::number_unsigned: return unsigned_number(json.get<uint64_t>());
-      case Json::value_t::number_float: return Value::real(json.get<double>(), true);
+      case Json::value_t::null:
+        return Value::none(true);
+      case Json::value_t::boolean:
+        return Value::boolean(json.get<bool>(), true);
+      case Json::value_t::number_integer:
+        return Value::integer(json.get<int64_t>(), true);
+      case Json::value_t::number_unsigned:
+        return unsigned_number(json.get<uint64_t>());
+      case Json::value_t::number_float:
+        return Value::real(json.get<double>(), true);
       case Json::value_t::string:
         return heap_.string(Text(json.get_ref<const std::string&>(), true));
       case Json::value_t::array: {
@@ -45,7 +50,8 @@ class Converter {
         for (const Json& item : json) items.push_back(BP_TRY(convert(item, depth + 1)));
         return heap_.list(std::move(items), true);
       }
-      case Json::value_t::object: return object(json, depth, is_message);
+      case Json::value_t::object:
+        return object(json, depth, is_message);
       default:
         return error(Code::kInvalidArgument, "an input is neither JSON text nor number");
     }

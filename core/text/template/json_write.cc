@@ -31,14 +31,25 @@ class JsonWriter {
       return heap_.reserve_string(out_->size());
     }
     switch (value.kind()) {
-      case Kind::kNone: out_->append("null", value.content()); return {};
-      case Kind::kBool: out_->append(value.as_bool() ? "true" : "false", value.content()); return {};
-      case Kind::kInt: out_->append(std::to_string(value.as_int()), value.content()); return {};
-      case Kind::kFloat: out_->append(real(value.as_real()), value.content()); return {};
-      case Kind::kString: return string(value.text());
+      case Kind::kNone:
+        out_->append("null", value.content());
+        return {};
+      case Kind::kBool:
+        out_->append(value.as_bool() ? "true" : "false", value.content());
+        return {};
+      case Kind::kInt:
+        out_->append(std::to_string(value.as_int()), value.content());
+        return {};
+      case Kind::kFloat:
+        out_->append(real(value.as_real()), value.content());
+        return {};
+      case Kind::kString:
+        return string(value.text());
       case Kind::kList:
-      case Kind::kTuple: return array(value, depth);
-      case Kind::kDict: return object(value, depth);
+      case Kind::kTuple:
+        return array(value, depth);
+      case Kind::kDict:
+        return object(value, depth);
       default:
         return error(Code::kInvalidArgument, "Object of type {} is not JSON serializable",
                      type_name(value));
@@ -77,14 +88,22 @@ class JsonWriter {
 
   static std::string escape(uint32_t code) {
     switch (code) {
-      case '"': return "\\\"";
-      case '\\': return "\\\\";
-      case '\n': return "\\n";
-      case '\r': return "\\r";
-      case '\t': return "\\t";
-      case '\f': return "\\f";
-      case '\b': return "\\b";
-      default: break;
+      case '"':
+        return "\\\"";
+      case '\\':
+        return "\\\\";
+      case '\n':
+        return "\\n";
+      case '\r':
+        return "\\r";
+      case '\t':
+        return "\\t";
+      case '\f':
+        return "\\f";
+      case '\b':
+        return "\\b";
+      default:
+        break;
     }
     if (code < 0x10000) return unicode_escape(code);
     code -= 0x10000;
@@ -125,7 +144,8 @@ class JsonWriter {
   // Keys that are not strings become strings, as json.dumps() makes them.
   Status key(const Value& name) {
     switch (name.kind()) {
-      case Kind::kString: return string(name.text());
+      case Kind::kString:
+        return string(name.text());
       case Kind::kNone:
       case Kind::kBool:
       case Kind::kInt:
@@ -136,8 +156,8 @@ class JsonWriter {
         return {};
       }
       default:
-        return error(Code::kInvalidArgument,
-                     "keys must be str, int, float, bool or None, not {}", type_name(name));
+        return error(Code::kInvalidArgument, "keys must be str, int, float, bool or None, not {}",
+                     type_name(name));
     }
   }
 

@@ -15,7 +15,9 @@
 namespace bp::jinja {
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 bool is_word(char c) {
   return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
          static_cast<unsigned char>(c) >= 0x80;
@@ -62,9 +64,9 @@ class Lexer {
 
   // Moves on, counting lines.
   void advance_to(size_t position) {
-    line_ += static_cast<uint32_t>(std::count(source_.begin() + static_cast<ptrdiff_t>(at_),
-                                              source_.begin() + static_cast<ptrdiff_t>(position),
-                                              '\n'));
+    line_ +=
+        static_cast<uint32_t>(std::count(source_.begin() + static_cast<ptrdiff_t>(at_),
+                                         source_.begin() + static_cast<ptrdiff_t>(position), '\n'));
     at_ = position;
     line_starting_ = position > 0 && source_[position - 1] == '\n';
   }
@@ -329,14 +331,22 @@ class Lexer {
 
 std::string describe(const Token& token) {
   switch (token.kind) {
-    case TokenKind::kData: return "template data / text";
-    case TokenKind::kVariableBegin: return "begin of print statement";
-    case TokenKind::kVariableEnd: return "end of print statement";
-    case TokenKind::kBlockBegin: return "begin of statement block";
-    case TokenKind::kBlockEnd: return "end of statement block";
-    case TokenKind::kString: return "string";
-    case TokenKind::kEnd: return "end of template";
-    default: return token.text;
+    case TokenKind::kData:
+      return "template data / text";
+    case TokenKind::kVariableBegin:
+      return "begin of print statement";
+    case TokenKind::kVariableEnd:
+      return "end of print statement";
+    case TokenKind::kBlockBegin:
+      return "begin of statement block";
+    case TokenKind::kBlockEnd:
+      return "end of statement block";
+    case TokenKind::kString:
+      return "string";
+    case TokenKind::kEnd:
+      return "end of template";
+    default:
+      return token.text;
   }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Template source to tokens, with Jinja's whitespace rules already applied to the text between tags.
+// Template source to tokens, with Jinja's whitespace rules already applied to the text between
+// tags.
 #pragma once
 
 #include <cstdint>

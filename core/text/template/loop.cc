@@ -15,7 +15,7 @@ LoopObject& loop_of(const Value& value) {
 
 std::string describe_loop(const Value& loop) {
   const LoopObject& object = loop_of(loop);
-  const int64_t length = object.length ? *object.length
+  const int64_t length = object.length             ? *object.length
                          : object.items != nullptr ? static_cast<int64_t>(object.items->size())
                                                    : 0;
   return fmt::format("<LoopContext {}/{}>", object.index0 + 1, length);

@@ -11,7 +11,8 @@ namespace {
 // A value that points to an object which its Machine owns.
 template <typename T>
 Value borrowed(Kind kind, const T& object) {
-  return Value::object(kind, std::shared_ptr<const Object>(std::shared_ptr<const Object>(), &object));
+  return Value::object(kind,
+                       std::shared_ptr<const Object>(std::shared_ptr<const Object>(), &object));
 }
 
 }  // namespace
@@ -137,24 +138,35 @@ Result<Machine::Flow> Machine::run_stmt(const Stmt& stmt, const ScopePtr& scope,
       BP_TRY(emit(value, out));
       return Flow::kNormal;
     }
-    case StmtKind::kIf: return run_if(stmt, scope, out);
-    case StmtKind::kFor: return run_for(stmt, scope, out);
+    case StmtKind::kIf:
+      return run_if(stmt, scope, out);
+    case StmtKind::kFor:
+      return run_for(stmt, scope, out);
     case StmtKind::kSet: {
       const Value value = BP_TRY(eval(*stmt.expr, scope));
       BP_TRY(assign(stmt.target, value, scope));
       return Flow::kNormal;
     }
-    case StmtKind::kSetBlock: return run_set_block(stmt, scope);
-    case StmtKind::kMacro: BP_TRY(define_macro(stmt, scope)); return Flow::kNormal;
-    case StmtKind::kCall: BP_TRY(run_call_block(stmt, scope, out)); return Flow::kNormal;
-    case StmtKind::kFilter: return run_filter_block(stmt, scope, out);
-    case StmtKind::kWith: return run_with(stmt, scope, out);
+    case StmtKind::kSetBlock:
+      return run_set_block(stmt, scope);
+    case StmtKind::kMacro:
+      BP_TRY(define_macro(stmt, scope));
+      return Flow::kNormal;
+    case StmtKind::kCall:
+      BP_TRY(run_call_block(stmt, scope, out));
+      return Flow::kNormal;
+    case StmtKind::kFilter:
+      return run_filter_block(stmt, scope, out);
+    case StmtKind::kWith:
+      return run_with(stmt, scope, out);
     case StmtKind::kGeneration: {
       const ScopePtr inner = BP_TRY(open_scope(scope));
       return run_body(stmt.body, inner, out);
     }
-    case StmtKind::kBreak: return Flow::kBreak;
-    case StmtKind::kContinue: return Flow::kContinue;
+    case StmtKind::kBreak:
+      return Flow::kBreak;
+    case StmtKind::kContinue:
+      return Flow::kContinue;
   }
   return Flow::kNormal;
 }
@@ -250,8 +262,10 @@ Status Machine::assign(const Target& target, const Value& value, const ScopePtr&
       BP_TRY(charge_lookup(*scope));
       scope->set(target.symbol, value);
       return {};
-    case Target::Kind::kTuple: return unpack(target, value, scope);
-    case Target::Kind::kAttribute: break;
+    case Target::Kind::kTuple:
+      return unpack(target, value, scope);
+    case Target::Kind::kAttribute:
+      break;
   }
   const Value* found = nullptr;
   for (const Scope* at = scope.get(); at != nullptr && found == nullptr; at = at->parent.get()) {

@@ -50,8 +50,8 @@ struct MacroObject : Object {
 struct LoopObject : Object {
   const Stmt* stmt = nullptr;
   ScopePtr outer;
-  Value iterable;                            // keeps alive what `items` points to
-  std::vector<Value> own_items;              // keys of a dictionary, characters of a string
+  Value iterable;                // keeps alive what `items` points to
+  std::vector<Value> own_items;  // keys of a dictionary, characters of a string
   const std::vector<Value>* items = nullptr;
   const SequenceObject* iterator = nullptr;  // when it walks a generator: shared progress
   size_t position = 0;

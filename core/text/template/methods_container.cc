@@ -93,17 +93,18 @@ Result<Value> loop_changed(Machine& machine, const Value& self, Arguments& argum
 }
 
 constexpr Method kListMethods[] = {
-    {"append", nullptr, true}, {"clear", nullptr, true},  {"copy", copy},
-    {"count", count},          {"extend", nullptr, true}, {"index", index},
-    {"insert", nullptr, true}, {"pop", nullptr, true},    {"remove", nullptr, true},
+    {"append", nullptr, true},  {"clear", nullptr, true},  {"copy", copy},
+    {"count", count},           {"extend", nullptr, true}, {"index", index},
+    {"insert", nullptr, true},  {"pop", nullptr, true},    {"remove", nullptr, true},
     {"reverse", nullptr, true}, {"sort", nullptr, true},
 };
 constexpr Method kTupleMethods[] = {{"count", count}, {"index", index}};
 constexpr Method kDictMethods[] = {
-    {"clear", nullptr, true},      {"copy", copy},            {"get", dict_get},
-    {"items", dict_items},         {"keys", dict_keys},       {"pop", nullptr, true},
-    {"popitem", nullptr, true},    {"setdefault", nullptr, true}, {"update", nullptr, true},
-    {"values", dict_values},
+    {"clear", nullptr, true},   {"copy", copy},
+    {"get", dict_get},          {"items", dict_items},
+    {"keys", dict_keys},        {"pop", nullptr, true},
+    {"popitem", nullptr, true}, {"setdefault", nullptr, true},
+    {"update", nullptr, true},  {"values", dict_values},
 };
 constexpr Method kLoopMethods[] = {{"changed", loop_changed}, {"cycle", loop_cycle}};
 
@@ -111,13 +112,19 @@ constexpr Method kLoopMethods[] = {{"changed", loop_changed}, {"cycle", loop_cyc
 
 const Method* find_method(Kind kind, std::string_view name) {
   switch (kind) {
-    case Kind::kString: return find_string_method(name);
-    case Kind::kList: return find_in(kListMethods, name);
+    case Kind::kString:
+      return find_string_method(name);
+    case Kind::kList:
+      return find_in(kListMethods, name);
     case Kind::kTuple:
-    case Kind::kRange: return find_in(kTupleMethods, name);
-    case Kind::kDict: return find_in(kDictMethods, name);
-    case Kind::kLoop: return find_in(kLoopMethods, name);
-    default: return nullptr;
+    case Kind::kRange:
+      return find_in(kTupleMethods, name);
+    case Kind::kDict:
+      return find_in(kDictMethods, name);
+    case Kind::kLoop:
+      return find_in(kLoopMethods, name);
+    default:
+      return nullptr;
   }
 }
 

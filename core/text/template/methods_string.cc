@@ -223,8 +223,8 @@ Result<Value> pad(Machine& machine, const Value& self, Arguments& arguments) {
   if (count_chars(fill.bytes()) != 1) {
     return error(Code::kInvalidArgument, "The fill character must be exactly one character long");
   }
-  return as_string(machine, self, BP_TRY(pad_text(machine.heap(), self.text(), width, fill.bytes(),
-                                                  kAlignment)));
+  return as_string(machine, self,
+                   BP_TRY(pad_text(machine.heap(), self.text(), width, fill.bytes(), kAlignment)));
 }
 
 Result<Value> zfill(Machine& machine, const Value& self, Arguments& arguments) {
@@ -408,6 +408,8 @@ constexpr Method kStringMethods[] = {
 
 }  // namespace
 
-const Method* find_string_method(std::string_view name) { return find_in(kStringMethods, name); }
+const Method* find_string_method(std::string_view name) {
+  return find_in(kStringMethods, name);
+}
 
 }  // namespace bp::jinja

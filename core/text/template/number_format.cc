@@ -20,7 +20,7 @@ std::string grouped(const std::string& digits, char separator, size_t size) {
 
 std::string sign_text(bool negative, char sign) {
   if (negative) return "-";
-  return sign == '-' ? "" : std::string(1, sign);
+  return sign == '-' || sign == 0 ? std::string() : std::string(1, sign);
 }
 
 Result<NumberText> format_integer(int64_t value, const FormatSpec& spec) {
@@ -54,7 +54,8 @@ Result<NumberText> format_real(double value, const FormatSpec& spec) {
       return error(Code::kExhausted, "a precision is larger than kMaxFormatWidth = {}",
                    kMaxFormatWidth);
     }
-    const int64_t used = (type == 'g' || type == 'G' || type == 0) && precision == 0 ? 1 : precision;
+    const int64_t used =
+        (type == 'g' || type == 'G' || type == 0) && precision == 0 ? 1 : precision;
     text = float_format(value, type == 0 ? 'g' : type, static_cast<int>(used), spec.alternate);
     if (type == 0 && text.find_first_not_of("-0123456789") == std::string::npos) text += ".0";
   }

@@ -16,7 +16,7 @@ inline constexpr int64_t kMaxFormatWidth = 1 << 16;  // of one field, in charact
 struct FormatSpec {
   std::string fill = " ";
   char alignment = 0;  // < > ^ = or 0 for the type's own
-  char sign = '-';     // - + or space
+  char sign = 0;       // - + space, or 0 when not said: as -
   bool alternate = false;
   char grouping = 0;  // , or _
   int64_t width = 0;

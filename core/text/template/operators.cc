@@ -14,14 +14,22 @@ namespace {
 
 constexpr std::string_view symbol_of(Operator op) {
   switch (op) {
-    case Operator::kAdd: return "+";
-    case Operator::kSubtract: return "-";
-    case Operator::kMultiply: return "*";
-    case Operator::kDivide: return "/";
-    case Operator::kFloorDivide: return "//";
-    case Operator::kModulo: return "%";
-    case Operator::kPower: return "** or pow()";
-    default: return "?";
+    case Operator::kAdd:
+      return "+";
+    case Operator::kSubtract:
+      return "-";
+    case Operator::kMultiply:
+      return "*";
+    case Operator::kDivide:
+      return "/";
+    case Operator::kFloorDivide:
+      return "//";
+    case Operator::kModulo:
+      return "%";
+    case Operator::kPower:
+      return "** or pow()";
+    default:
+      return "?";
   }
 }
 
@@ -34,9 +42,15 @@ Result<Value> integers(Operator op, int64_t a, int64_t b, bool content) {
   int64_t out = 0;
   bool overflow = false;
   switch (op) {
-    case Operator::kAdd: overflow = __builtin_add_overflow(a, b, &out); break;
-    case Operator::kSubtract: overflow = __builtin_sub_overflow(a, b, &out); break;
-    case Operator::kMultiply: overflow = __builtin_mul_overflow(a, b, &out); break;
+    case Operator::kAdd:
+      overflow = __builtin_add_overflow(a, b, &out);
+      break;
+    case Operator::kSubtract:
+      overflow = __builtin_sub_overflow(a, b, &out);
+      break;
+    case Operator::kMultiply:
+      overflow = __builtin_mul_overflow(a, b, &out);
+      break;
     case Operator::kDivide:
       if (b == 0) return error(Code::kInvalidArgument, "division by zero");
       return Value::real(static_cast<double>(a) / static_cast<double>(b), content);
@@ -52,7 +66,8 @@ Result<Value> integers(Operator op, int64_t a, int64_t b, bool content) {
       if (b == 0) return error(Code::kInvalidArgument, "integer modulo by zero");
       if (b != -1) out = a % b + (a % b != 0 && (a < 0) != (b < 0) ? b : 0);
       break;
-    default: return error(Code::kInternal, "not an integer operation");
+    default:
+      return error(Code::kInternal, "not an integer operation");
   }
   if (overflow) return integer_overflow();
   return Value::integer(out, content);
@@ -80,9 +95,12 @@ double python_floor_divide(double a, double b) {
 
 Result<Value> reals(Operator op, double a, double b, bool content) {
   switch (op) {
-    case Operator::kAdd: return Value::real(a + b, content);
-    case Operator::kSubtract: return Value::real(a - b, content);
-    case Operator::kMultiply: return Value::real(a * b, content);
+    case Operator::kAdd:
+      return Value::real(a + b, content);
+    case Operator::kSubtract:
+      return Value::real(a - b, content);
+    case Operator::kMultiply:
+      return Value::real(a * b, content);
     case Operator::kDivide:
       if (b == 0) return error(Code::kInvalidArgument, "float division by zero");
       return Value::real(a / b, content);
@@ -92,7 +110,8 @@ Result<Value> reals(Operator op, double a, double b, bool content) {
     case Operator::kModulo:
       if (b == 0) return error(Code::kInvalidArgument, "float modulo");
       return Value::real(python_modulo(a, b), content);
-    default: return error(Code::kInternal, "not a float operation");
+    default:
+      return error(Code::kInternal, "not a float operation");
   }
 }
 

@@ -7,7 +7,8 @@ namespace bp::jinja {
 
 bool Text::content_at(size_t position) const {
   if (position >= bytes_.size()) return false;
-  const auto flips_before = std::upper_bound(flips_.begin(), flips_.end(), position) - flips_.begin();
+  const auto flips_before =
+      std::upper_bound(flips_.begin(), flips_.end(), position) - flips_.begin();
   return first_is_content_ != (flips_before % 2 == 1);
 }
 

@@ -38,7 +38,8 @@ class StatementParser : public ExpressionParser {
   // up to the end of the source.
   Result<Body> body_until(Names ends) {
     if (block_depth_ >= kMaxStatementDepth) {
-      return error(Code::kExhausted, "chat template, line {}: blocks nest deeper than kMaxStatementDepth = {}",
+      return error(Code::kExhausted,
+                   "chat template, line {}: blocks nest deeper than kMaxStatementDepth = {}",
                    current().line, kMaxStatementDepth);
     }
     ++block_depth_;
@@ -104,8 +105,8 @@ class StatementParser : public ExpressionParser {
                                          "autoescape", "do", "trans", "debug"}) {
       if (name == other) {
         return error(Code::kUnimplemented,
-                     "chat template, line {}: the statement '{}' is not part of chat templates", current().line,
-                     name);
+                     "chat template, line {}: the statement '{}' is not part of chat templates",
+                     current().line, name);
       }
     }
     return fail(fmt::format("Encountered unknown tag '{}'.", name));
@@ -173,7 +174,8 @@ class StatementParser : public ExpressionParser {
         parameter.fallback = BP_TRY(expression());
       } else if (parameter.name == "caller") {
         return fail(
-            "When defining macros or call blocks the special \"caller\" argument must be omitted or "
+            "When defining macros or call blocks the special \"caller\" argument must be omitted "
+            "or "
             "be given a default.");
       } else if (!function->parameters.empty() && function->parameters.back().fallback != nullptr) {
         return fail("non-default argument follows default argument");

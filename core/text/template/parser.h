@@ -13,10 +13,10 @@
 
 namespace bp::jinja {
 
-inline constexpr uint32_t kMaxStatementDepth = 100;   // blocks inside blocks
-inline constexpr uint32_t kMaxExpressionDepth = 100;  // brackets inside brackets, unary operators
+inline constexpr uint32_t kMaxStatementDepth = 100;    // blocks inside blocks
+inline constexpr uint32_t kMaxExpressionDepth = 100;   // brackets inside brackets, unary operators
 inline constexpr uint32_t kMaxExpressionHeight = 400;  // of the tree: also a + b + c + …
-inline constexpr uint32_t kMaxSymbols = 10'000;       // different variable names
+inline constexpr uint32_t kMaxSymbols = 10'000;        // different variable names
 
 // See ChatTemplate::parse for the errors.
 Result<std::shared_ptr<const Program>> parse_program(std::string_view source);

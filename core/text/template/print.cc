@@ -33,36 +33,49 @@ class Printer {
         append_quoted(value.text(), out_);
         if (value.str().markup) out_->append(")", false);
         return {};
-      case Kind::kList: return items(value, "[", "]", depth);
+      case Kind::kList:
+        return items(value, "[", "]", depth);
       case Kind::kTuple:
         return items(value, "(", value.seq().items.size() == 1 ? ",)" : ")", depth);
       case Kind::kView: {
         const std::string open = std::string(value.seq().type_name) + "([";
         return items(value, open, "])", depth);
       }
-      case Kind::kDict: return dict(value, depth);
-      case Kind::kNamespace: return attributes(value, depth);
-      default: out_->append(scalar(value), value.content()); return {};
+      case Kind::kDict:
+        return dict(value, depth);
+      case Kind::kNamespace:
+        return attributes(value, depth);
+      default:
+        out_->append(scalar(value), value.content());
+        return {};
     }
   }
 
  private:
   static std::string scalar(const Value& value) {
     switch (value.kind()) {
-      case Kind::kUndefined: return "Undefined";
-      case Kind::kNone: return "None";
-      case Kind::kBool: return value.as_bool() ? "True" : "False";
-      case Kind::kInt: return std::to_string(value.as_int());
-      case Kind::kFloat: return float_repr(value.as_real());
+      case Kind::kUndefined:
+        return "Undefined";
+      case Kind::kNone:
+        return "None";
+      case Kind::kBool:
+        return value.as_bool() ? "True" : "False";
+      case Kind::kInt:
+        return std::to_string(value.as_int());
+      case Kind::kFloat:
+        return float_repr(value.as_real());
       case Kind::kRange: {
         const SequenceObject& range = value.seq();
         const std::string by =
             range.range_step != 1 ? fmt::format(", {}", range.range_step) : std::string();
         return fmt::format("range({}, {}{})", range.range_start, range.range_stop, by);
       }
-      case Kind::kMacro: return describe_macro(value);
-      case Kind::kLoop: return describe_loop(value);
-      default: return fmt::format("<{} object>", type_name(value));
+      case Kind::kMacro:
+        return describe_macro(value);
+      case Kind::kLoop:
+        return describe_loop(value);
+      default:
+        return fmt::format("<{} object>", type_name(value));
     }
   }
 
@@ -97,7 +110,8 @@ class Printer {
   Status attributes(const Value& value, uint32_t depth) {
     out_->append("<Namespace {", false);
     bool first = true;
-    for (const auto& [name, item] : static_cast<const NamespaceObject*>(value.object())->attributes) {
+    for (const auto& [name, item] :
+         static_cast<const NamespaceObject*>(value.object())->attributes) {
       if (!first) out_->append(", ", false);
       first = false;
       append_quoted(Text(name, false), out_);
@@ -116,11 +130,16 @@ class Printer {
 std::string escape_for_repr(const Char& c, char quote) {
   if (!c.valid) return fmt::format("\\x{:02x}", c.code);
   switch (c.code) {
-    case '\n': return "\\n";
-    case '\r': return "\\r";
-    case '\t': return "\\t";
-    case '\\': return "\\\\";
-    default: break;
+    case '\n':
+      return "\\n";
+    case '\r':
+      return "\\r";
+    case '\t':
+      return "\\t";
+    case '\\':
+      return "\\\\";
+    default:
+      break;
   }
   if (c.code == static_cast<unsigned char>(quote)) return std::string("\\") + quote;
   if (!is_class(c.code, CharClass::kUnprintable)) return {};
@@ -165,12 +184,14 @@ Status append_repr(Heap& heap, const Value& value, Text* out) {
 
 Status append_str(Heap& heap, const Value& value, Text* out) {
   switch (value.kind()) {
-    case Kind::kUndefined: return heap.step();
+    case Kind::kUndefined:
+      return heap.step();
     case Kind::kString:
       BP_TRY(heap.reserve_string(value.text().footprint_bytes()));
       out->append(value.text());
       return heap.step();
-    default: return append_repr(heap, value, out);
+    default:
+      return append_repr(heap, value, out);
   }
 }
 

@@ -22,18 +22,42 @@ Result<bool> plain(Machine&, const Value& value, Args arguments) {
   return kTest(value);
 }
 
-bool is_defined(const Value& v) { return !v.is_undefined(); }
-bool is_undefined(const Value& v) { return v.is_undefined(); }
-bool is_none(const Value& v) { return v.is_none(); }
-bool is_boolean(const Value& v) { return v.is(Kind::kBool); }
-bool is_true(const Value& v) { return v.is(Kind::kBool) && v.as_bool(); }
-bool is_false(const Value& v) { return v.is(Kind::kBool) && !v.as_bool(); }
-bool is_integer(const Value& v) { return v.is(Kind::kInt); }
-bool is_float(const Value& v) { return v.is(Kind::kFloat); }
-bool is_number(const Value& v) { return v.is_number(); }
-bool is_string(const Value& v) { return v.is_string(); }
-bool is_mapping(const Value& v) { return v.is_dict(); }
-bool is_escaped(const Value& v) { return v.is_string() && v.str().markup; }
+bool is_defined(const Value& v) {
+  return !v.is_undefined();
+}
+bool is_undefined(const Value& v) {
+  return v.is_undefined();
+}
+bool is_none(const Value& v) {
+  return v.is_none();
+}
+bool is_boolean(const Value& v) {
+  return v.is(Kind::kBool);
+}
+bool is_true(const Value& v) {
+  return v.is(Kind::kBool) && v.as_bool();
+}
+bool is_false(const Value& v) {
+  return v.is(Kind::kBool) && !v.as_bool();
+}
+bool is_integer(const Value& v) {
+  return v.is(Kind::kInt);
+}
+bool is_float(const Value& v) {
+  return v.is(Kind::kFloat);
+}
+bool is_number(const Value& v) {
+  return v.is_number();
+}
+bool is_string(const Value& v) {
+  return v.is_string();
+}
+bool is_mapping(const Value& v) {
+  return v.is_dict();
+}
+bool is_escaped(const Value& v) {
+  return v.is_string() && v.str().markup;
+}
 
 bool is_sequence(const Value& v) {
   // What has a length and can be indexed; an undefined claims both.

@@ -49,10 +49,14 @@ bool is_final_sigma(std::string_view bytes, size_t at, size_t size) {
 
 CaseKind kind_at(CaseChange change, uint32_t code, bool first, bool after_cased) {
   switch (change) {
-    case CaseChange::kUpper: return CaseKind::kUpper;
-    case CaseChange::kLower: return CaseKind::kLower;
-    case CaseChange::kCapitalize: return first ? CaseKind::kTitle : CaseKind::kLower;
-    case CaseChange::kTitle: return after_cased ? CaseKind::kLower : CaseKind::kTitle;
+    case CaseChange::kUpper:
+      return CaseKind::kUpper;
+    case CaseChange::kLower:
+      return CaseKind::kLower;
+    case CaseChange::kCapitalize:
+      return first ? CaseKind::kTitle : CaseKind::kLower;
+    case CaseChange::kTitle:
+      return after_cased ? CaseKind::kLower : CaseKind::kTitle;
     case CaseChange::kSwap:
       return is_class(code, CharClass::kUppercase) ? CaseKind::kLower : CaseKind::kUpper;
   }

@@ -119,16 +119,26 @@ size_t char_offset(std::string_view text, size_t index) noexcept {
 
 bool is_class(uint32_t code, CharClass char_class) noexcept {
   switch (char_class) {
-    case CharClass::kSpace: return is_space(code);
-    case CharClass::kUppercase: return find_range(kUppercase, code) != nullptr;
-    case CharClass::kLowercase: return find_range(kLowercase, code) != nullptr;
-    case CharClass::kTitlecase: return find_range(kTitlecase, code) != nullptr;
-    case CharClass::kCaseIgnorable: return find_range(kCaseIgnorable, code) != nullptr;
-    case CharClass::kAlphabetic: return find_range(kAlphabetic, code) != nullptr;
-    case CharClass::kDecimal: return find_range(kDecimal, code) != nullptr;
-    case CharClass::kDigit: return find_range(kDigit, code) != nullptr;
-    case CharClass::kNumeric: return find_range(kNumeric, code) != nullptr;
-    case CharClass::kUnprintable: return find_range(kUnprintable, code) != nullptr;
+    case CharClass::kSpace:
+      return is_space(code);
+    case CharClass::kUppercase:
+      return find_range(kUppercase, code) != nullptr;
+    case CharClass::kLowercase:
+      return find_range(kLowercase, code) != nullptr;
+    case CharClass::kTitlecase:
+      return find_range(kTitlecase, code) != nullptr;
+    case CharClass::kCaseIgnorable:
+      return find_range(kCaseIgnorable, code) != nullptr;
+    case CharClass::kAlphabetic:
+      return find_range(kAlphabetic, code) != nullptr;
+    case CharClass::kDecimal:
+      return find_range(kDecimal, code) != nullptr;
+    case CharClass::kDigit:
+      return find_range(kDigit, code) != nullptr;
+    case CharClass::kNumeric:
+      return find_range(kNumeric, code) != nullptr;
+    case CharClass::kUnprintable:
+      return find_range(kUnprintable, code) != nullptr;
   }
   return false;
 }
@@ -145,9 +155,12 @@ bool is_line_end(uint32_t code) noexcept {
 
 std::array<uint32_t, 3> map_case(uint32_t code, CaseKind kind) noexcept {
   switch (kind) {
-    case CaseKind::kUpper: return map_with(kUpper, kUpperSpecial, code);
-    case CaseKind::kLower: return map_with(kLower, kLowerSpecial, code);
-    case CaseKind::kTitle: return map_with(kTitle, kTitleSpecial, code);
+    case CaseKind::kUpper:
+      return map_with(kUpper, kUpperSpecial, code);
+    case CaseKind::kLower:
+      return map_with(kLower, kLowerSpecial, code);
+    case CaseKind::kTitle:
+      return map_with(kTitle, kTitleSpecial, code);
   }
   return {code, 0, 0};
 }

@@ -68,8 +68,10 @@ bool Value::is_sequence_object() const noexcept {
     case Kind::kTuple:
     case Kind::kRange:
     case Kind::kView:
-    case Kind::kIterator: return true;
-    default: return false;
+    case Kind::kIterator:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -92,30 +94,40 @@ uint32_t Value::height() const noexcept {
 bool Value::truthy() const noexcept {
   switch (kind_) {
     case Kind::kUndefined:
-    case Kind::kNone: return false;
+    case Kind::kNone:
+      return false;
     case Kind::kBool:
-    case Kind::kInt: return integer_ != 0;
-    case Kind::kFloat: return real_ != 0;
-    case Kind::kString: return !text().empty();
+    case Kind::kInt:
+      return integer_ != 0;
+    case Kind::kFloat:
+      return real_ != 0;
+    case Kind::kString:
+      return !text().empty();
     case Kind::kList:
     case Kind::kTuple:
     case Kind::kRange:
-    case Kind::kView: return !seq().items.empty();
-    case Kind::kDict: return !dict().entries.empty();
-    default: return true;
+    case Kind::kView:
+      return !seq().items.empty();
+    case Kind::kDict:
+      return !dict().entries.empty();
+    default:
+      return true;
   }
 }
 
 bool Value::identical(const Value& other) const noexcept {
   if (kind_ != other.kind_) return false;
   switch (kind_) {
-    case Kind::kNone: return true;
+    case Kind::kNone:
+      return true;
     case Kind::kBool:
-    case Kind::kInt: return integer_ == other.integer_;
+    case Kind::kInt:
+      return integer_ == other.integer_;
     // A NaN is the same object as itself, and scalars have no other identity here.
     case Kind::kFloat:
       return real_ == other.real_ || (std::isnan(real_) && std::isnan(other.real_));
-    default: return object_ != nullptr && object_ == other.object_;
+    default:
+      return object_ != nullptr && object_ == other.object_;
   }
 }
 
@@ -171,38 +183,56 @@ Value* NamespaceObject::find(std::string_view name) noexcept {
 
 std::string_view type_name(const Value& value) noexcept {
   switch (value.kind()) {
-    case Kind::kUndefined: return "Undefined";
-    case Kind::kNone: return "NoneType";
-    case Kind::kBool: return "bool";
-    case Kind::kInt: return "int";
-    case Kind::kFloat: return "float";
-    case Kind::kString: return value.str().markup ? "Markup" : "str";
-    case Kind::kDict: return "dict";
+    case Kind::kUndefined:
+      return "Undefined";
+    case Kind::kNone:
+      return "NoneType";
+    case Kind::kBool:
+      return "bool";
+    case Kind::kInt:
+      return "int";
+    case Kind::kFloat:
+      return "float";
+    case Kind::kString:
+      return value.str().markup ? "Markup" : "str";
+    case Kind::kDict:
+      return "dict";
     case Kind::kList:
     case Kind::kTuple:
     case Kind::kRange:
     case Kind::kView:
-    case Kind::kIterator: return value.seq().type_name;
-    case Kind::kNamespace: return "Namespace";
-    case Kind::kFunction: return "function";
-    case Kind::kMethod: return "builtin_function_or_method";
-    case Kind::kMacro: return "Macro";
-    case Kind::kLoop: return "LoopContext";
+    case Kind::kIterator:
+      return value.seq().type_name;
+    case Kind::kNamespace:
+      return "Namespace";
+    case Kind::kFunction:
+      return "function";
+    case Kind::kMethod:
+      return "builtin_function_or_method";
+    case Kind::kMacro:
+      return "Macro";
+    case Kind::kLoop:
+      return "LoopContext";
   }
   return "object";
 }
 
 std::string object_type_name(const Value& value) {
   switch (value.kind()) {
-    case Kind::kNone: return "None";
-    case Kind::kNamespace: return "jinja2.utils.Namespace object";
-    case Kind::kMacro: return "jinja2.runtime.Macro object";
-    case Kind::kLoop: return "jinja2.runtime.LoopContext object";
+    case Kind::kNone:
+      return "None";
+    case Kind::kNamespace:
+      return "jinja2.utils.Namespace object";
+    case Kind::kMacro:
+      return "jinja2.runtime.Macro object";
+    case Kind::kLoop:
+      return "jinja2.runtime.LoopContext object";
     case Kind::kString:
       return value.str().markup ? "markupsafe.Markup object" : "str object";
     case Kind::kTuple:
       return value.seq().group ? "jinja2.filters._GroupTuple object" : "tuple object";
-    default: return std::string(type_name(value)) + " object";
+    default:
+      return std::string(type_name(value)) + " object";
   }
 }
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reference: jinja2 set up as Hugging Face transformers sets it up for chat templates."""
+import copy
 import datetime
 import json
 from typing import Any
@@ -57,7 +58,8 @@ ENVIRONMENT = make_environment()
 def render(source: str, variables: dict[str, Any]) -> dict[str, str]:
     """{"out": text}, or {"err": message, "type": exception}."""
     try:
-        return {"out": ENVIRONMENT.from_string(source).render(**variables)}
+        # A copy: some filters change what they are given (indent on a list).
+        return {"out": ENVIRONMENT.from_string(source).render(**copy.deepcopy(variables))}
     except Exception as failure:  # every failure is a result here
         return {"err": str(failure), "type": type(failure).__name__}
 

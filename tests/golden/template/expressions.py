@@ -790,6 +790,21 @@ u.upper().lower()
 list|sort|last
 (1, 'a', none)|string
 words|batch(2)|map('join', '+')|join(' ')
+range(10)[2:8:3]
+range(10)[::-1]
+'{:5}|{:<5}|{}'.format(true, false, true)
+'{:+}'.format('x')
+'{:,}'.format('x')
+'{:#}'.format('x')
+'x' % list
+'x' % d
+'x' % 1
+'%s' % range(2)
+list|sort(attribute='nope')
+people|sort(attribute='tag.k')
+people|sort(attribute='tag')|length
+{'a': missing}|dictsort(by='value')
+{'a': missing, 'b': missing}|dictsort(by='value')
 "{% if %}"
 '}}'
 "a" if false

@@ -88,8 +88,8 @@ void expect_sound_segments(const RenderedPrompt& prompt, const std::string& labe
 void expect_failure(const Json& golden, const Result<RenderedPrompt>& ours,
                     const std::string& label) {
   const std::string expected = golden.at("err").get<std::string>();
-  ASSERT_FALSE(ours.ok()) << label << "\n  jinja2 says: " << expected << "\n  ours gives: "
-                          << ours.value().text;
+  ASSERT_FALSE(ours.ok()) << label << "\n  jinja2 says: " << expected
+                          << "\n  ours gives: " << ours.value().text;
   EXPECT_NE(ours.status().code(), Code::kInternal) << label << ours.status().message();
   if (!golden.contains("loose")) {
     EXPECT_EQ(bare_message(ours.status()), expected) << label;
@@ -98,8 +98,8 @@ void expect_failure(const Json& golden, const Result<RenderedPrompt>& ours,
 
 void expect_like(const Json& golden, const Result<RenderedPrompt>& ours, const std::string& label) {
   if (golden.contains("err")) return expect_failure(golden, ours, label);
-  ASSERT_TRUE(ours.ok()) << label << "\n  " << ours.status().message() << "\n  jinja2 gives: "
-                         << golden.at("out").get<std::string>();
+  ASSERT_TRUE(ours.ok()) << label << "\n  " << ours.status().message()
+                         << "\n  jinja2 gives: " << golden.at("out").get<std::string>();
   EXPECT_EQ(ours.value().text, golden.at("out").get<std::string>()) << label;
   expect_sound_segments(ours.value(), label);
 }
