@@ -234,19 +234,19 @@ void Product::run_matrix(const Pass& pass, const ProductSegment& segment, uint64
   if (has_second_) multiply_panels(pass, segment, segment.second, n, count, scratch, second);
   const uint64_t activations = segment.end - segment.begin;
   const uint64_t groups = (activations + kMatrixTokens - 1) / kMatrixTokens;
-  alignas(64) float rows[kMatrixTokens * kMatrixRows];
-  alignas(64) float second_rows[kMatrixTokens * kMatrixRows];
-  for (uint64_t r = 0; r < count; r += kMatrixRows) {
-    for (uint64_t g = 0; g < groups; ++g) {
-      const uint64_t tokens = std::min(kMatrixTokens, activations - g * kMatrixTokens);
+  // Whole stretches of a token's outputs are stored at once: tokens lie pages apart.
+  alignas(64) float rows[kMatrixTokens * kMaxMacroRows];
+  alignas(64) float second_rows[kMatrixTokens * kMaxMacroRows / 2];
+  for (uint64_t g = 0; g < groups; ++g) {
+    const uint64_t tokens = std::min(kMatrixTokens, activations - g * kMatrixTokens);
+    for (uint64_t r = 0; r < count; r += kMatrixRows) {
       const uint64_t at = (r * groups + g * kMatrixRows) * kMatrixTokens;
-      set_->matrix->transpose(first + at, tokens, rows, kMatrixRows);
-      if (has_second_) set_->matrix->transpose(second + at, tokens, second_rows, kMatrixRows);
-      for (uint64_t t = 0; t < tokens; ++t) {
-        pass.sink->store(segment.begin + g * kMatrixTokens + t, n + r,
-                         std::min(kMatrixRows, count - r), rows + t * kMatrixRows,
-                         second_rows + t * kMatrixRows);
-      }
+      set_->matrix->transpose(first + at, tokens, rows + r, macro_rows_);
+      if (has_second_) set_->matrix->transpose(second + at, tokens, second_rows + r, macro_rows_);
+    }
+    for (uint64_t t = 0; t < tokens; ++t) {
+      pass.sink->store(segment.begin + g * kMatrixTokens + t, n, count, rows + t * macro_rows_,
+                       second_rows + t * (has_second_ ? macro_rows_ : 0));
     }
   }
 }
