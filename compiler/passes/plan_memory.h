@@ -24,7 +24,7 @@
 
 namespace bp::compiler {
 
-inline constexpr uint64_t kArenaAlignment = 64;
+inline constexpr uint64_t kArenaAlignment = 256;
 inline constexpr size_t kSymbolCount = 5;
 
 // offset + Σ scale[i] × symbol i, bytes.

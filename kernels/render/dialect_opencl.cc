@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // OpenCL C 1.2. Subgroups and integer dot products only where caps promise them.
+//
+// Each buffer is two arguments: the memory object and an offset in units of 16 bytes. OpenCL 1.2
+// has no other way into the middle of a buffer but sub-buffers, which have to be created for every
+// place, and at multiples of up to 512 bytes.
 #include <fmt/format.h>
 
 #include "kernels/render/dialects.h"
@@ -39,8 +43,9 @@ class OpenClPrinter final : public Printer {
     raw("#endif\n");
     std::string list;
     for (const Buffer& b : kernel_.buffers) {
-      list += fmt::format("{}__global {}uint* restrict b_{}", list.empty() ? "" : ", ",
-                          b.access == Access::kRead ? "const " : "", b.name);
+      list += fmt::format("{0}__global {1}uint* restrict a_{2}, const uint o_{2}",
+                          list.empty() ? "" : ", ", b.access == Access::kRead ? "const " : "",
+                          b.name);
     }
     for (const Param& p : kernel_.params) {
       list +=
@@ -51,6 +56,10 @@ class OpenClPrinter final : public Printer {
       raw(fmt::format("__attribute__((intel_reqd_sub_group_size({})))\n", kernel_.subgroup_size));
     }
     raw(fmt::format("void bp_{}({}) {{\n", kernel_.name, list));
+    for (const Buffer& b : kernel_.buffers) {
+      line(fmt::format("__global {0}uint* restrict b_{1} = a_{1} + 4 * (size_t)o_{1};",
+                       b.access == Access::kRead ? "const " : "", b.name));
+    }
     for (const SharedArray& s : kernel_.shared) {
       line(fmt::format("__local {} s_{}[{}];", type_name(s.element), s.name, s.count));
     }

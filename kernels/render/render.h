@@ -14,8 +14,9 @@
 namespace bp::kernels {
 
 // The text of a legalized kernel for caps.dialect. Buffers are arguments (or bindings of set 0)
-// 0, 1, … in order; params follow as one struct by value (CUDA, HIP), as scalar arguments (OpenCL)
-// or as push constants (GLSL), 4 bytes each. Fails as verify_for() does.
+// 0, 1, … in order, in OpenCL as pairs of memory object and offset in units of 16 bytes (uint);
+// params follow as one struct by value (CUDA, HIP), as scalar arguments (OpenCL) or as push
+// constants (GLSL), 4 bytes each. Fails as verify_for() does.
 Result<std::string> render(const Kernel& kernel, const Caps& caps);
 
 // The name to look up in the compiled module.

@@ -81,7 +81,9 @@ cl_int launch(const Device& device, const Case& test, const Kernel& kernel, Run*
                                    words.size() * 4, words.data(), &code);
     if (code != CL_SUCCESS) return code;
     run->memory.push_back(memory);
+    const cl_uint offset = 0;
     code |= clSetKernelArg(run->kernel, at++, sizeof(cl_mem), &memory);
+    code |= clSetKernelArg(run->kernel, at++, sizeof offset, &offset);
   }
   for (uint32_t param : test.params) code |= clSetKernelArg(run->kernel, at++, 4, &param);
   if (code != CL_SUCCESS) return code;

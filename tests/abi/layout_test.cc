@@ -110,6 +110,8 @@ std::vector<std::string> layout() {
   FIELD(bp_device_caps, cache_bytes);
   FIELD(bp_device_caps, dialect);
   FIELD(bp_device_caps, dialect_version);
+  FIELD(bp_device_caps, buffer_offset_alignment);
+  FIELD(bp_device_caps, reserved);
   TYPE(bp_device_api);
   FIELD(bp_device_api, size);
   FIELD(bp_device_api, reserved);

@@ -66,6 +66,8 @@ typedef struct bp_device_caps {
   uint64_t cache_bytes; /* last-level cache */
   char dialect[32];     /* source text of bp.module/1: "cuda", "hip", "opencl", "glsl"; "" */
   char dialect_version[32];
+  uint32_t buffer_offset_alignment; /* bytes that bp_launch_buffer.offset is a multiple of; 0: 16 */
+  uint32_t reserved;
 } bp_device_caps;
 
 typedef struct bp_device_api {

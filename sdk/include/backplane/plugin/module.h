@@ -37,7 +37,7 @@ typedef void (*bp_bytes_fn)(void* user, const void* data, uint64_t bytes);
 /* One buffer argument of a launch. */
 typedef struct bp_launch_buffer {
   bp_buffer* buffer;
-  uint64_t offset; /* bytes, a multiple of 4 */
+  uint64_t offset; /* bytes, a multiple of bp_device_caps.buffer_offset_alignment */
   uint64_t bytes;  /* range that the kernel may touch */
 } bp_launch_buffer;
 
