@@ -9,7 +9,9 @@
 
 namespace bp::kernels::testing {
 
-Result<Case> embed_case(const EmbedSpec& spec, uint32_t threads, uint64_t seed);
+// The part of a table from `first_row` on; ids inside it, before it, and in no table.
+Result<Case> embed_case(const EmbedSpec& spec, uint32_t vocabulary, uint32_t first_row,
+                        uint32_t threads, uint64_t seed);
 Result<Case> argmax_case(uint32_t rows, uint32_t columns, uint32_t threads, uint64_t seed);
 Result<Case> kv_slots_case(uint32_t page_size, uint64_t seed);
 Result<Case> rope_case(const RopeSpec& spec, uint32_t page_size, uint64_t seed);
