@@ -13,6 +13,7 @@
 #include "backplane/float16.h"
 #include "kernels/library/weights.h"
 #include "kernels/testing/decode_cases.h"
+#include "kernels/testing/paged_cases.h"
 
 namespace bp::kernels::testing {
 namespace {
@@ -389,11 +390,14 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
       BP_TRY(embed_case({.format = "q4_g32", .columns = 96, .scale = 3.0f}, 9, 0, 32, 61)));
   out.push_back(BP_TRY(embed_case({.format = "q8_g32", .columns = 64}, 9, 4, 32, 61)));
   out.push_back(BP_TRY(argmax_case(3, 1000, 128, 62)));
-  out.push_back(BP_TRY(kv_slots_case(16, 63)));
-  out.push_back(BP_TRY(token_map_case()));
-  out.push_back(BP_TRY(rope_case(
-      {.q_norm = true, .k_norm = true, .heads = 4, .kv_heads = 2, .head_dim = 48, .rotary_dim = 32},
-      4, 64)));
+  RopeSpec rope{
+      .q_norm = true, .k_norm = true, .heads = 4, .kv_heads = 2, .head_dim = 48, .rotary_dim = 32};
+  for (RopePart part : {RopePart::kAll, RopePart::kQuery, RopePart::kKey, RopePart::kValue}) {
+    // In one launch it takes more buffers than some devices bind.
+    if (part == RopePart::kAll && caps.max_buffers < 11) continue;
+    rope.part = part;
+    out.push_back(BP_TRY(rope_case(rope, 4, 64)));
+  }
   AttentionSpec attention{.heads = 8, .kv_heads = 2, .head_dim = 64, .scale = 0.125f};
   out.push_back(BP_TRY(attention_case(attention, default_schedule(attention, caps, 3, 77), 65)));
   attention = {.cache = "bf16",
