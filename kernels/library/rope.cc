@@ -35,7 +35,7 @@ class RopeBuilder {
   const uint32_t page_size_;
   Builder k_;
   Buf q_, key_, value_, rope_, q_norm_, k_norm_, positions_, sequences_, table_, q_out_, k_cache_,
-      v_cache_, errors_;
+      v_cache_;
   Val blocks_, pages_;
   Val token_, unit_;  // unit: of q | k | v heads
   Val pair_, active_, first_, second_;
@@ -76,7 +76,6 @@ void RopeBuilder::declare() {
   if (has(RopePart::kQuery)) q_out_ = k_.out("q_out");
   if (has(RopePart::kKey)) k_cache_ = k_.out("k_cache");
   if (has(RopePart::kValue)) v_cache_ = k_.out("v_cache");
-  if (has(RopePart::kKey)) errors_ = k_.in_out("errors");
   token_ = k_.group_x();
   unit_ = k_.group_y();
   if (s_.part == RopePart::kKey) unit_ = unit_ + s_.heads;
@@ -161,9 +160,6 @@ void RopeBuilder::write_caches() {
   };
   write(RopePart::kKey, k_cache_, s_.heads);
   write(RopePart::kValue, v_cache_, s_.heads + s_.kv_heads);
-  if (!has(RopePart::kKey)) return;
-  // One thread of the token's groups counts.
-  k_.when((unit_ == s_.heads) & (k_.tid() == 0) & ~known, [&] { errors_.atomic_add(0, 1u); });
 }
 
 Result<Kernel> RopeBuilder::build() {

@@ -11,7 +11,7 @@
 
 namespace bp::kernels {
 
-// What one launch does. One launch does all where the device binds enough buffers (10 to 13), and
+// What one launch does. One launch does all where the device binds enough buffers (9 to 12), and
 // three launches do it where it does not: each part needs 8 at most.
 enum class RopePart : uint8_t { kAll, kQuery, kKey, kValue };
 
@@ -32,9 +32,9 @@ struct RopeSpec {
 // value]; rope [T, R] (with `rope`) [all, query, key]; q_norm [D] (when given) [all, query];
 // k_norm [D] (when given) [all, key]; positions [T], sequence_of [T], page_table [S, B] [all, key,
 // value]; q_out [T, H·D] [all, query]; k cache [all, key]; v cache [all, value], both [P, G,
-// page_size, D]; errors [all, key]: one word that counts tokens whose page is outside [0, P) or
-// whose block is outside [0, B); they write no cache, and the host looks at it after the pass.
-// Params, both u32: blocks (B), pages (P); of the query part none.
+// page_size, D]. Tokens whose page is outside [0, P) or whose block is outside [0, B) write no
+// cache; the host checks all of them before a pass. Params, both u32: blocks (B), pages (P); of the
+// query part none.
 Result<Kernel> build_rope_kv_write(const RopeSpec& spec, uint32_t page_size);
 
 }  // namespace bp::kernels
