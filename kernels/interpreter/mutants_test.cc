@@ -81,8 +81,9 @@ TEST_P(Mutants, are_all_caught) {
   std::vector<Result<testing::Case>> cases;
   cases.push_back(testing::norm_case({.width = 160, .residual = true}, {64}, 2, 1));
   cases.push_back(testing::norm_case({.width = 320, .write_int8 = true}, {64}, 2, 2));
+  // Three tokens by twos, so that the end of the tokens matters.
   cases.push_back(testing::gemv_case({.rows = 7, .columns = 1184, .tokens = 2, .bias = true},
-                                     {128, 32, 2, 1}, 3));
+                                     {128, 32, 2, 1}, 3, 3, 0));
   cases.push_back(testing::gemv_case(
       {.format = "q8_g32", .int8 = true, .rows = 9, .columns = 1184, .residual = true},
       {64, 16, 2, 1}, 4));

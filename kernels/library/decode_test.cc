@@ -138,7 +138,7 @@ TEST_P(Decode, attention_parts_are_joined) {
 }
 
 TEST(DecodeSpecs, impossible_ones_are_refused) {
-  EXPECT_FALSE(build_embed({.format = "f32", .rows = 0, .columns = 4}, 32).ok());
+  EXPECT_FALSE(build_embed({.format = "f32", .columns = 0}, 32).ok());
   EXPECT_FALSE(build_argmax(0, 32).ok());
   EXPECT_FALSE(
       build_rope_kv_write({.heads = 2, .kv_heads = 1, .head_dim = 64, .rotary_dim = 2}, 0).ok());
