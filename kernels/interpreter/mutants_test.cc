@@ -5,7 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "kernels/legalize.h"
-#include "kernels/testing/cases.h"
+#include "kernels/testing/gemm_cases.h"
+#include "kernels/testing/paged_cases.h"
 
 namespace bp::kernels {
 namespace {
@@ -90,6 +91,17 @@ TEST_P(Mutants, are_all_caught) {
   cases.push_back(testing::gemv_case(
       {.format = "f16", .rows = 5, .columns = 600, .glu = true, .activation = Activation::kSilu},
       {128, 64, 1, 1}, 5));
+  cases.push_back(testing::gemm_case({.rows = 16, .columns = 64, .bias = true},
+                                     {16, 16, 32, 1, 4, 1, 1}, 15, 0, 6));
+  cases.push_back(testing::gemm_case({.format = "f32", .rows = 15, .columns = 24, .residual = true},
+                                     {16, 16, 8, 1, 1, 2, 0}, 15, 0, 7));
+  // Reductions in shared memory would bring barriers of their own and, for a maximum that cancels
+  // out, differences that do not show.
+  if (caps.subgroup_size >= 8 && caps.subgroup_size <= 32) {
+    cases.push_back(testing::prompt_attention_case(
+        {.heads = 2, .kv_heads = 1, .head_dim = 32, .page_size = 4, .window = 9, .scale = 0.4f},
+        {4, 2, 8, 2, 1, 16}, {7, 4}, {24, 4}, 8));
+  }
   size_t planted = 0;
   for (const auto& made : cases) {
     ASSERT_TRUE(made.ok()) << made.status().to_string();

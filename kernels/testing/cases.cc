@@ -13,6 +13,7 @@
 #include "backplane/float16.h"
 #include "kernels/library/weights.h"
 #include "kernels/testing/decode_cases.h"
+#include "kernels/testing/gemm_cases.h"
 #include "kernels/testing/paged_cases.h"
 
 namespace bp::kernels::testing {
@@ -28,21 +29,6 @@ Words pack(const std::vector<uint8_t>& bytes) {
 void append_half(std::vector<uint8_t>* bytes, uint16_t half) {
   bytes->push_back(static_cast<uint8_t>(half));
   bytes->push_back(static_cast<uint8_t>(half >> 8));
-}
-
-double reference_activation(Activation activation, double x) {
-  switch (activation) {
-    case Activation::kSilu:
-      return x / (1.0 + std::exp(-x));
-    case Activation::kGelu:
-      return 0.5 * x * (1.0 + std::erf(x / std::sqrt(2.0)));
-    case Activation::kGeluTanh:
-      return 0.5 * x *
-             (1.0 + std::tanh(std::sqrt(2.0 / 3.14159265358979) * (x + 0.044715 * x * x * x)));
-    case Activation::kNone:
-      break;
-  }
-  return x;
 }
 
 struct Quantized {
@@ -104,6 +90,21 @@ std::string check_quantized(const Words& quants, const Words& pairs,
 }
 
 }  // namespace
+
+double reference_activation(Activation activation, double x) {
+  switch (activation) {
+    case Activation::kSilu:
+      return x / (1.0 + std::exp(-x));
+    case Activation::kGelu:
+      return 0.5 * x * (1.0 + std::erf(x / std::sqrt(2.0)));
+    case Activation::kGeluTanh:
+      return 0.5 * x *
+             (1.0 + std::tanh(std::sqrt(2.0 / 3.14159265358979) * (x + 0.044715 * x * x * x)));
+    case Activation::kNone:
+      break;
+  }
+  return x;
+}
 
 uint64_t Random::next() {
   uint64_t z = state_ += 0x9e3779b97f4a7c15u;
@@ -386,6 +387,17 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
     spec = {.format = format, .int8 = true, .rows = 21, .columns = 1184, .softcap = 5.0f};
     out.push_back(BP_TRY(gemv_case(spec, {128, 32, 2, 2}, ++seed)));
   }
+  for (uint32_t stages : {1u, 2u}) {
+    const GemmSpec spec{
+        .format = "q4_g32", .rows = 37, .columns = 352, .bias = true, .residual = true};
+    GemmSchedule d = default_schedule(spec, caps, 21);
+    d.stages = stages;
+    if (stages == 2 && caps.shared_bytes < (32u << 10)) continue;
+    out.push_back(BP_TRY(gemm_case(spec, d, 21, 0, 50 + stages)));
+  }
+  const GemmSpec gated{
+      .format = "f16", .rows = 20, .columns = 44, .glu = true, .activation = Activation::kGeluTanh};
+  out.push_back(BP_TRY(gemm_case(gated, default_schedule(gated, caps, 9), 9, 0, 53)));
   out.push_back(
       BP_TRY(embed_case({.format = "q4_g32", .columns = 96, .scale = 3.0f}, 9, 0, 32, 61)));
   out.push_back(BP_TRY(embed_case({.format = "q8_g32", .columns = 64}, 9, 4, 32, 61)));
@@ -409,6 +421,11 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
                .softcap = 10.0f};
   out.push_back(BP_TRY(attention_case(attention, {64, 1, 3}, 66)));
   out.push_back(BP_TRY(combine_case(attention, 3, 64, 67)));
+  out.push_back(BP_TRY(prompt_attention_case(
+      attention, default_prompt_schedule(attention, caps, 19), {17, 0, 2}, {30, 9, 2}, 68)));
+  attention = {.heads = 8, .kv_heads = 2, .head_dim = 64, .scale = 0.125f};
+  out.push_back(BP_TRY(prompt_attention_case(attention, default_prompt_schedule(attention, caps),
+                                             {5, 30}, {41, 30}, 69)));
   return out;
 }
 

@@ -40,6 +40,8 @@ Words poison(size_t n);
 bool close(const std::vector<float>& got, const std::vector<double>& want, double tolerance,
            std::string* why);
 
+double reference_activation(Activation activation, double x);
+
 struct Case {
   std::string name;
   Kernel kernel;               // not legalized
