@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// Interface bp.stream/1 of the OpenCL plugin: an in-order queue for each stream, and timelines made
+// of events.
+//
+// Drivers differ in whether a failed command fails the ones behind it, so failures are followed on
+// the host: the commands between two signals are a batch, a batch knows the batches it came after,
+// and a timeline's value is reached when its batch has ended without a failure anywhere before.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+
+#include "plugins/opencl/memory.h"
+
+namespace bp::opencl {
+
+struct Command {
+  cl_event event = nullptr;
+  std::unique_ptr<std::byte[]> staged;  // bytes that the command reads
+};
+
+class Batch {
+ public:
+  explicit Batch(Device* owner) : device(owner) {}
+  ~Batch();
+  Batch(const Batch&) = delete;
+  Batch& operator=(const Batch&) = delete;
+
+  // Has everything ended? Then *failure says how. Thread-safe once `marker` is set.
+  bool poll(bp_status* failure) noexcept;
+  // Drops commands that have ended, from the front; all of them when `all_have`.
+  void retire(bool all_have) noexcept;
+
+  Device* const device;
+  cl_event marker = nullptr;                   // ends last; set once, by signal
+  bp_status failure = BP_OK;                   // first one seen
+  std::deque<Command> commands;                // not yet looked at
+  std::vector<std::shared_ptr<Batch>> before;  // of this stream, and of those waited for
+
+ private:
+  std::mutex mutex_;  // of everything, once `marker` is set
+  bool has_ended_ = false;
+};
+
+struct Stream {
+  Device* device = nullptr;
+  cl_command_queue queue = nullptr;
+  std::shared_ptr<Batch> batch;  // still open
+  uint32_t signals = 0;          // since the queue was last known to be empty
+  ~Stream();
+};
+BP_PLUGIN_HANDLE(bp_stream, Stream)
+
+// What callbacks share with a timeline, which may be destroyed before the last of them comes.
+struct Progress {
+  struct Point {
+    uint64_t value;
+    std::shared_ptr<Batch> batch;
+  };
+  std::mutex mutex;
+  std::condition_variable changed;
+  uint64_t value = 0;
+  uint64_t signalled = 0;     // largest value handed to signal
+  bp_status failure = BP_OK;  // poisoned for ever
+  std::deque<Point> points;   // signalled, not reached
+
+  void advance() noexcept;              // looks at the points; with the mutex held
+  void poison(bp_status why) noexcept;  // with the mutex held
+};
+
+struct Timeline {
+  Device* device = nullptr;
+  std::shared_ptr<Progress> progress = std::make_shared<Progress>();
+};
+BP_PLUGIN_HANDLE(bp_timeline, Timeline)
+
+extern const bp_stream_api kStreamApi;
+
+// Puts a command on the stream: call(cl_event*) enqueues it and returns the driver's code, which
+// fails the stream, and so the timelines that it signals later, when it is an error.
+template <class Call>
+bp_status put(Stream* stream, const char* what, bp_error* error, Command command,
+              const Call& call) {
+  Batch& batch = *stream->batch;
+  if (batch.device->is_lost.load()) batch.failure = BP_DEVICE_LOST;
+  if (batch.failure != BP_OK) {
+    return glue::fail(error, batch.failure, "%s: the stream failed with status %d before", what,
+                      batch.failure);
+  }
+  batch.retire(false);
+  batch.commands.push_back(std::move(command));
+  const cl_int code = call(&batch.commands.back().event);
+  if (code == CL_SUCCESS) return BP_OK;
+  batch.commands.pop_back();
+  return batch.failure = fail_cl(batch.device, code, what, error);
+}
+
+// Waits up to deadline_ns for what was signalled, then fails every timeline that is alive with
+// BP_CANCELLED, so that no thread stays in a wait.
+void drain_timelines(uint64_t deadline_ns) noexcept;
+
+}  // namespace bp::opencl
