@@ -2,6 +2,7 @@
 // Embedding, argmax, rope with cache write and attention: profile × shape against the reference.
 #include <gtest/gtest.h>
 
+#include "backplane/formats.h"
 #include "kernels/legalize.h"
 #include "kernels/library/paged_cache.h"
 #include "kernels/library/weights.h"
@@ -27,7 +28,8 @@ class Decode : public ::testing::TestWithParam<std::string> {
 
 TEST_P(Decode, embedding_rows) {
   for (std::string_view format : weight_reader_formats()) {
-    for (uint32_t columns : {32u, 160u}) {
+    const uint32_t block = std::max(32u, find_weight_format(format)->block_elements);
+    for (uint32_t columns : {block, block == 32 ? 160u : 512u}) {
       const EmbedSpec spec{.format = std::string(format), .columns = columns, .scale = 2.5f};
       expect_right(testing::embed_case(spec, 11, 0, 32, columns));
       expect_right(testing::embed_case(spec, 11, 5, 32, columns));

@@ -16,19 +16,6 @@ bool valid_threads(uint32_t threads) {
   return is_power_of_two(threads) && threads <= kMaxThreads;
 }
 
-// All elements of a chunk with their true values, in order.
-std::vector<Val> values_of(const WeightReader& reader, const WeightChunk& chunk, uint32_t columns,
-                           float scale) {
-  std::vector<Val> out(reader.chunk_elements(columns));
-  for (uint32_t part = 0; part < reader.parts(columns); ++part) {
-    for (const WeightElement& e : reader.unpack(chunk, part, columns)) {
-      const Val v = chunk.scale.is_literal() ? e.value : e.value * chunk.scale;
-      out[e.offset] = v * (e.factor * scale);
-    }
-  }
-  return out;
-}
-
 }  // namespace
 
 Result<Kernel> build_embed(const EmbedSpec& spec, uint32_t threads) {
@@ -52,10 +39,11 @@ Result<Kernel> build_embed(const EmbedSpec& spec, uint32_t threads) {
     k.loop(t, chunks, threads, [&](Val c) {
       const WeightChunk words =
           reader->load(planes, select(inside, row, 0) * chunks + c, spec.columns);
-      const std::vector<Val> v = values_of(*reader, words, spec.columns, spec.scale);
+      const std::vector<Val> v = weight_values(*reader, words, spec.columns);
       for (uint32_t i = 0; i < chunk; i += lanes) {
         std::vector<Val> some;
-        for (uint32_t j = 0; j < lanes; ++j) some.push_back(select(inside, v[i + j], 0.0f));
+        for (uint32_t j = 0; j < lanes; ++j)
+          some.push_back(select(inside, v[i + j] * spec.scale, 0.0f));
         y.store((token * chunks + c) * (chunk / lanes) + i / lanes, make_vec(some));
       }
     });

@@ -33,18 +33,6 @@ Val load_floats(Buf buffer, const Val& index, uint32_t lanes) {
   return lanes == 4 ? buffer.f32x4(index) : lanes == 2 ? buffer.f32x2(index) : buffer.f32(index);
 }
 
-// All weights of a chunk, in order.
-std::vector<Val> values_of(const WeightReader& reader, const WeightChunk& chunk, uint32_t columns) {
-  std::vector<Val> out(reader.chunk_elements(columns));
-  for (uint32_t part = 0; part < reader.parts(columns); ++part) {
-    for (const WeightElement& e : reader.unpack(chunk, part, columns)) {
-      const bool scaled = !chunk.scale.is_literal();
-      out[e.offset] = scaled ? e.value * (chunk.scale * e.factor) : e.value * e.factor;
-    }
-  }
-  return out;
-}
-
 class GemmBuilder {
  public:
   GemmBuilder(const GemmSpec& spec, const GemmSchedule& schedule, const WeightReader& reader)
@@ -197,7 +185,7 @@ void GemmBuilder::store(const Loaded& loaded, const Val& stage) {
   for (size_t i = 0; i < weight_tasks_.size(); ++i) {
     const Task& t = weight_tasks_[i];
     guarded(t, [&] {
-      const std::vector<Val> v = values_of(reader_, loaded.weights[i], s_.columns);
+      const std::vector<Val> v = weight_values(reader_, loaded.weights[i], s_.columns);
       const Val slot = t.slot + stage * w_stage();
       for (uint32_t at = 0; at < chunk_; at += lanes_) {
         const std::vector<Val> some(v.begin() + at, v.begin() + at + lanes_);

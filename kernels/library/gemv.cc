@@ -37,6 +37,7 @@ class GemvBuilder {
   void place_rows();
   void chunk(Val index);
   void chunk_float(Val index, const std::vector<WeightChunk>& weights);
+  Val product_int8(const WeightChunk& w, const std::vector<Val>& x, Val x_sum) const;
   void chunk_int8(Val index, const std::vector<WeightChunk>& weights);
   std::vector<Val> load_x(uint32_t token, Val index,
                           const std::vector<WeightElement>& elements) const;
@@ -95,7 +96,7 @@ void GemvBuilder::place_rows() {
   }
 }
 
-// The activations that meet these elements, times the elements' factors.
+// The activations that meet these elements.
 std::vector<Val> GemvBuilder::load_x(uint32_t token, Val index,
                                      const std::vector<WeightElement>& elements) const {
   const uint32_t lanes = chunk_ % 4 == 0 ? 4 : chunk_;
@@ -108,28 +109,36 @@ std::vector<Val> GemvBuilder::load_x(uint32_t token, Val index,
       const Val at = base + e.offset / lanes;
       v = lanes == 4 ? x_.f32x4(at) : lanes == 2 ? x_.f32x2(at) : x_.f32(at);
     }
-    out.push_back(v[e.offset % lanes] * e.factor);
+    out.push_back(v[e.offset % lanes]);
   }
   return out;
 }
 
 void GemvBuilder::chunk_float(Val index, const std::vector<WeightChunk>& weights) {
-  const bool scaled = !weights[0].scale.is_literal();
-  std::vector<Val> sums(rows_.size() * s_.tokens);  // of this chunk, before its scale
+  const bool scaled = !weights[0].scales.empty(), shifted = !weights[0].minima.empty();
+  const size_t groups = scaled ? weights[0].scales.size() : 1, group_elements = chunk_ / groups;
+  // Of this chunk, before scales: [row, token, group], and of x alone [token, group].
+  std::vector<Val> sums(rows_.size() * s_.tokens * groups), x_sums(s_.tokens * groups);
   for (uint32_t part = 0; part < reader_.parts(s_.columns); ++part) {
     std::vector<std::vector<WeightElement>> unpacked;
     for (const WeightChunk& w : weights) unpacked.push_back(reader_.unpack(w, part, s_.columns));
     for (uint32_t token = 0; token < s_.tokens; ++token) {
-      const std::vector<Val> x = load_x(token, index, unpacked[0]);
+      std::vector<Val> x = load_x(token, index, unpacked[0]);
+      for (size_t i = 0; i < x.size(); ++i) {
+        const WeightElement& e = unpacked[0][i];
+        Val& sum = x_sums[token * groups + e.offset / group_elements];
+        if (shifted) sum = sum.is_literal() ? x[i] : sum + x[i];
+        x[i] = x[i] * e.factor;
+      }
       for (size_t r = 0; r < rows_.size(); ++r) {
-        Val& sum = sums[r * s_.tokens + token];
         for (size_t i = 0; i < x.size(); ++i) {
-          const Val w = unpacked[r][i].value;
+          const WeightElement& e = unpacked[r][i];
+          Val& sum = sums[(r * s_.tokens + token) * groups + e.offset / group_elements];
           const bool first = sum.is_literal();
           if (first && scaled) {
-            sum = w * x[i];
+            sum = e.value * x[i];
           } else {
-            sum = fma(w, x[i], first ? rows_[r].sums[token].get() : sum);
+            sum = fma(e.value, x[i], first ? rows_[r].sums[token].get() : sum);
           }
         }
       }
@@ -137,11 +146,38 @@ void GemvBuilder::chunk_float(Val index, const std::vector<WeightChunk>& weights
   }
   for (size_t r = 0; r < rows_.size(); ++r) {
     for (uint32_t token = 0; token < s_.tokens; ++token) {
-      const Var& total = rows_[r].sums[token];
-      const Val sum = sums[r * s_.tokens + token];
-      total.set(scaled ? fma(sum, weights[r].scale, total) : sum);
+      const Val* sum = &sums[(r * s_.tokens + token) * groups];
+      Val total = scaled ? rows_[r].sums[token].get() : *sum;
+      for (size_t g = 0; scaled && g < groups; ++g) {
+        total = fma(sum[g], weights[r].scales[g], total);
+        if (shifted) total = fma(x_sums[token * groups + g], weights[r].minima[g], total);
+      }
+      rows_[r].sums[token].set(total);
     }
   }
+}
+
+// Integer products and sums of one token's chunk with a row's, in units of the activation's scale.
+Val GemvBuilder::product_int8(const WeightChunk& w, const std::vector<Val>& x, Val x_sum) const {
+  const uint32_t groups = static_cast<uint32_t>(w.scales.size()), words = 8 / groups;
+  Val out;
+  for (uint32_t g = 0; g < groups; ++g) {
+    // The sum of x over a group; of the second half what the first leaves. Dropped where unused.
+    Val group_sum = x_sum;
+    for (uint32_t i = 0; groups > 1 && i < words; ++i)
+      group_sum = dot4(x[i], 0x01010101u, i == 0 ? Val(0) : group_sum);
+    if (g == 1) group_sum = x_sum - group_sum;
+    Val sum;
+    for (uint32_t i = 0; i < words; ++i) {
+      const uint32_t word = g * words + i;
+      sum = dot4(reader_.bytes(w, word), x[word], i == 0 ? Val(0) : sum);
+    }
+    if (reader_.zero() != 0) sum = sum - group_sum * reader_.zero();
+    const Val scaled = to_f32(sum);
+    out = g == 0 ? scaled * w.scales[g] : fma(scaled, w.scales[g], out);
+    if (!w.minima.empty()) out = fma(to_f32(group_sum), w.minima[g], out);
+  }
+  return out;
 }
 
 void GemvBuilder::chunk_int8(Val index, const std::vector<WeightChunk>& weights) {
@@ -155,9 +191,8 @@ void GemvBuilder::chunk_int8(Val index, const std::vector<WeightChunk>& weights)
     const Val pair = x_scales_.u32x2(at);
     const Val scale = as_f32(pair[0]), x_sum = as_i32(pair[1]);
     for (size_t r = 0; r < rows_.size(); ++r) {
-      const Val sum = reader_.dot_int8(weights[r], x, x_sum);
       const Var& total = rows_[r].sums[token];
-      total.set(fma(to_f32(sum), weights[r].scale * scale, total));
+      total.set(fma(product_int8(weights[r], x, x_sum), scale, total));
     }
   }
 }

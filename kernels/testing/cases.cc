@@ -6,11 +6,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <memory>
 
-#include "backplane/float16.h"
+#include "backplane/dequantize.h"
 #include "kernels/library/weights.h"
 #include "kernels/testing/decode_cases.h"
 #include "kernels/testing/gemm_cases.h"
@@ -26,9 +28,9 @@ Words pack(const std::vector<uint8_t>& bytes) {
   return out;
 }
 
-void append_half(std::vector<uint8_t>* bytes, uint16_t half) {
-  bytes->push_back(static_cast<uint8_t>(half));
-  bytes->push_back(static_cast<uint8_t>(half >> 8));
+void set_half(std::vector<uint8_t>* bytes, size_t at, uint16_t half) {
+  (*bytes)[at] = static_cast<uint8_t>(half);
+  (*bytes)[at + 1] = static_cast<uint8_t>(half >> 8);
 }
 
 struct Quantized {
@@ -156,36 +158,37 @@ bool close(const std::vector<float>& got, const std::vector<double>& want, doubl
 
 Weights random_weights(const std::string& format, uint32_t rows, uint32_t columns, Random* random) {
   Weights out;
-  const size_t n = size_t{rows} * columns;
-  if (format == "f32") {
-    out.values = random->uniform(n, -1, 1);
-    out.planes = {words_of(out.values)};
-    return out;
-  }
-  std::vector<uint8_t> quants, scales;
-  if (format == "f16" || format == "bf16") {
-    for (float v : random->uniform(n, -1, 1)) {
-      const uint16_t half = format == "f16" ? f32_to_f16(v) : f32_to_bf16(v);
-      append_half(&quants, half);
-      out.values.push_back(format == "f16" ? f16_to_f32(half) : bf16_to_f32(half));
+  const WeightFormat* layout = find_weight_format(format);
+  if (layout == nullptr || columns % layout->block_elements != 0) return out;
+  const size_t n = size_t{rows} * columns, blocks = n / layout->block_elements;
+  const std::vector<float> plain = random->uniform(layout->block_elements == 1 ? n : 0, -1, 1);
+  std::array<std::vector<uint8_t>, 4> bytes;
+  std::array<const std::byte*, 4> planes{};
+  for (uint32_t p = 0; p < layout->plane_count; ++p) {
+    const PlaneLayout& plane = layout->planes[p];
+    for (size_t i = 0; i < blocks * plane.bytes_per_block; ++i)
+      bytes[p].push_back(static_cast<uint8_t>(random->next()));
+    // Scales that are floats get sizes that make weights of all formats comparable.
+    const bool halves = plane.name == "super" || plane.name == "minima" ||
+                        (plane.name == "scales" && plane.bytes_per_block == 2);
+    const float largest = plane.name == "super" ? 0.001f : plane.name == "minima" ? 0.2f : 0.02f;
+    for (size_t i = 0; halves && i < bytes[p].size(); i += 2)
+      set_half(&bytes[p], i, f32_to_f16(random->uniform(-largest, largest)));
+    for (uint8_t& e : bytes[p]) {  // powers of two of mxfp4
+      if (plane.name == "scales" && plane.bytes_per_block == 1)
+        e = static_cast<uint8_t>(e % 8 + 117);
     }
-    out.planes = {pack(quants)};
-    return out;
-  }
-  for (size_t b = 0; b < n / 32; ++b) {
-    const uint16_t half = f32_to_f16(random->uniform(-0.02f, 0.02f));
-    const float scale = f16_to_f32(half);
-    append_half(&scales, half);
-    std::vector<uint8_t> block(format == "q4_g32" ? 16 : 32);
-    for (uint8_t& byte : block) byte = static_cast<uint8_t>(random->next());
-    for (size_t i = 0; i < 32; ++i) {
-      const int q = format == "q4_g32" ? (i < 16 ? block[i] & 15 : block[i - 16] >> 4) - 8
-                                       : static_cast<int8_t>(block[i]);
-      out.values.push_back(scale * static_cast<float>(q));
+    for (size_t i = 0; i < plain.size(); ++i) {
+      const uint32_t word = format == "f32"   ? std::bit_cast<uint32_t>(plain[i])
+                            : format == "f16" ? f32_to_f16(plain[i])
+                                              : f32_to_bf16(plain[i]);
+      std::memcpy(&bytes[p][i * plane.bytes_per_block], &word, plane.bytes_per_block);
     }
-    quants.insert(quants.end(), block.begin(), block.end());
+    planes[p] = reinterpret_cast<const std::byte*>(bytes[p].data());
+    out.planes.push_back(pack(bytes[p]));
   }
-  out.planes = {pack(quants), pack(scales)};
+  out.values.resize(n);
+  dequantize_blocks(*layout, planes.data(), 0, blocks, out.values.data());
   return out;
 }
 
@@ -367,24 +370,40 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
   uint64_t seed = 20;
   for (const std::string_view name : weight_reader_formats()) {
     const std::string format(name);
-    GemvSpec spec{
-        .format = format, .rows = 13, .columns = 352, .tokens = 2, .bias = true, .residual = true};
+    const bool large = find_weight_format(name)->block_elements > 32;
+    GemvSpec spec{.format = format,
+                  .rows = 13,
+                  .columns = large ? 512u : 352u,
+                  .tokens = 2,
+                  .bias = true,
+                  .residual = true};
     out.push_back(BP_TRY(gemv_case(spec, {64, 16, 2, 2}, ++seed)));
-    spec = {
-        .format = format, .rows = 9, .columns = 96, .glu = true, .activation = Activation::kSilu};
-    out.push_back(BP_TRY(gemv_case(spec, default_schedule(spec, caps), ++seed)));
-    // Rows 5 to 13 of 20, five tokens by fours.
-    spec = {.format = format,
-            .rows = 9,
-            .y_rows = 20,
-            .columns = 96,
-            .tokens = 4,
-            .bias = true,
-            .residual = true,
-            .residual_in_place = true};
-    out.push_back(BP_TRY(gemv_case(spec, default_schedule(spec, caps), ++seed, 5, 5)));
+    if (name == "f32" || name == "q4_g32" || name == "q5_k") {  // for the rest of such a kernel
+      spec = {.format = format,
+              .rows = 9,
+              .columns = large ? 256u : 96u,
+              .glu = true,
+              .activation = Activation::kSilu};
+      out.push_back(BP_TRY(gemv_case(spec, default_schedule(spec, caps), ++seed)));
+      // Rows 5 to 13 of 20, five tokens by fours.
+      spec = {.format = format,
+              .rows = 9,
+              .y_rows = 20,
+              .columns = large ? 256u : 96u,
+              .tokens = 4,
+              .bias = true,
+              .residual = true,
+              .residual_in_place = true};
+      out.push_back(BP_TRY(gemv_case(spec, default_schedule(spec, caps), ++seed, 5, 5)));
+    }
+    const EmbedSpec embed{.format = format, .columns = large ? 512u : 96u, .scale = 3.0f};
+    out.push_back(BP_TRY(embed_case(embed, 9, name == "q8_g32" ? 4 : 0, 32, ++seed)));
     if (!find_weight_reader(format)->has_int8()) continue;
-    spec = {.format = format, .int8 = true, .rows = 21, .columns = 1184, .softcap = 5.0f};
+    spec = {.format = format,
+            .int8 = true,
+            .rows = 21,
+            .columns = large ? 1280u : 1184u,
+            .softcap = 5.0f};
     out.push_back(BP_TRY(gemv_case(spec, {128, 32, 2, 2}, ++seed)));
   }
   for (uint32_t stages : {1u, 2u}) {
@@ -398,9 +417,6 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
   const GemmSpec gated{
       .format = "f16", .rows = 20, .columns = 44, .glu = true, .activation = Activation::kGeluTanh};
   out.push_back(BP_TRY(gemm_case(gated, default_schedule(gated, caps, 9), 9, 0, 53)));
-  out.push_back(
-      BP_TRY(embed_case({.format = "q4_g32", .columns = 96, .scale = 3.0f}, 9, 0, 32, 61)));
-  out.push_back(BP_TRY(embed_case({.format = "q8_g32", .columns = 64}, 9, 4, 32, 61)));
   out.push_back(BP_TRY(argmax_case(3, 1000, 128, 62)));
   RopeSpec rope{
       .q_norm = true, .k_norm = true, .heads = 4, .kv_heads = 2, .head_dim = 48, .rotary_dim = 32};
