@@ -49,7 +49,9 @@ void add_type(const Adapter& adapter, VkMemoryPropertyFlags with, VkMemoryProper
     if ((flags & kCached) != 0) found |= BP_HEAP_HOST_CACHED;
     heap->flags = heap->types.empty() ? found : heap->flags & found;
     heap->types.push_back(i);
-    heap->bytes += memory.memoryHeaps[memory.memoryTypes[i].heapIndex].size;
+    const uint64_t bytes = memory.memoryHeaps[memory.memoryTypes[i].heapIndex].size;
+    heap->bytes += bytes;
+    heap->largest_bytes = std::max(heap->largest_bytes, bytes);
     return;
   }
 }
@@ -97,6 +99,23 @@ void find_matrix(const Driver& driver, VkPhysicalDevice device, const char* func
     caps->matrix_shape[0] = p.MSize;
     caps->matrix_shape[1] = p.NSize;
     caps->matrix_shape[2] = p.KSize;
+  }
+}
+
+void find_matrices(const Driver& driver, Adapter* out) {
+#ifdef VK_KHR_cooperative_matrix  // else the compiler of that day does not know them either
+  if (out->cooperative_khr) {
+    find_matrix<VkCooperativeMatrixPropertiesKHR,
+                PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR>(
+        driver, out->handle, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR",
+        VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR, &out->caps);
+  }
+#endif
+  if (out->cooperative_nv) {
+    find_matrix<VkCooperativeMatrixPropertiesNV,
+                PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesNV>(
+        driver, out->handle, "vkGetPhysicalDeviceCooperativeMatrixPropertiesNV",
+        VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_NV, &out->caps);
   }
 }
 
@@ -217,7 +236,15 @@ void find_features(const Driver& driver, const Extensions& has, Adapter* out) {
   ask(VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME, &dot);
   ask(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, &subgroup);
   ask(VK_NV_COOPERATIVE_MATRIX_EXTENSION_NAME, &matrix);
+#ifdef VK_KHR_cooperative_matrix
+  VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix_khr{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
+  ask(VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME, &matrix_khr);
+#endif
   driver.GetPhysicalDeviceFeatures2(out->handle, &all);
+#ifdef VK_KHR_cooperative_matrix
+  out->cooperative_khr = matrix_khr.cooperativeMatrix != 0;
+#endif
   out->features = all.features;
   out->integer_dot = dot.shaderIntegerDotProduct != 0;
   out->subgroup_control = subgroup.subgroupSizeControl != 0 && subgroup.computeFullSubgroups != 0;
@@ -294,18 +321,16 @@ int32_t describe_adapter(const Driver& driver, VkPhysicalDevice device, Adapter*
   out->info.memory_bytes = out->heaps[0].bytes;
   describe_caps(*out, subgroup, control, dot.integerDotProduct4x8BitPackedSignedAccelerated != 0,
                 &out->caps);
-  if (out->cooperative_nv) {
-    find_matrix<VkCooperativeMatrixPropertiesNV,
-                PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesNV>(
-        driver, device, "vkGetPhysicalDeviceCooperativeMatrixPropertiesNV",
-        VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_NV, &out->caps);
-  }
+  find_matrices(driver, out);
   const auto enable = [out](bool wanted, const char* name) {
     if (wanted) out->extensions.push_back(name);
   };
   enable(out->subgroup_control, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
   enable(out->integer_dot, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
   enable(out->cooperative_nv, VK_NV_COOPERATIVE_MATRIX_EXTENSION_NAME);
+#ifdef VK_KHR_cooperative_matrix
+  enable(out->cooperative_khr, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME);
+#endif
   enable(out->import_host, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
   enable(out->memory_budget, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
   return BP_PROBE_USABLE;

@@ -17,8 +17,9 @@ inline constexpr uint32_t kMaxBuffers = 16;  // buffer arguments of a launch
 // A heap as bp.memory/1 shows it: Vulkan memory types, tried in this order. More than one on a
 // device that shares the host's memory, whose small "video memory" is not where its memory ends.
 struct Heap {
-  uint32_t flags = 0;  // BP_HEAP_…, what all its types have
-  uint64_t bytes = 0;
+  uint32_t flags = 0;          // BP_HEAP_…, what all its types have
+  uint64_t bytes = 0;          // of all
+  uint64_t largest_bytes = 0;  // of one: what a single buffer can have
   std::vector<uint32_t> types;
 };
 
@@ -33,6 +34,7 @@ struct Adapter {
   bool subgroup_control = false;  // kernels may demand a subgroup size and full subgroups
   bool integer_dot = false;
   bool cooperative_nv = false;
+  bool cooperative_khr = false;
   bool import_host = false;
   bool memory_budget = false;
   uint32_t max_group_subgroups = 0;

@@ -125,7 +125,8 @@ bp_status Device::open(bp_error* error) {
       .shaderFloat16 = adapter->features12.shaderFloat16,
       .shaderInt8 = adapter->features12.shaderInt8,
       .timelineSemaphore = VK_TRUE,
-      .vulkanMemoryModel = adapter->features12.vulkanMemoryModel};
+      .vulkanMemoryModel = adapter->features12.vulkanMemoryModel,
+      .vulkanMemoryModelDeviceScope = adapter->features12.vulkanMemoryModelDeviceScope};
   VkPhysicalDeviceFeatures2 features{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
                                      .pNext = &v12};
   features.features.shaderInt16 = adapter->features.shaderInt16;
@@ -138,6 +139,12 @@ bp_status Device::open(bp_error* error) {
   enable(adapter->integer_dot, &dot);
   enable(adapter->subgroup_control, &subgroup);
   enable(adapter->cooperative_nv, &matrix);
+#ifdef VK_KHR_cooperative_matrix
+  VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix_khr{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
+      .cooperativeMatrix = VK_TRUE};
+  enable(adapter->cooperative_khr, &matrix_khr);
+#endif
 
   const float priority = 1;
   const VkDeviceQueueCreateInfo queues{.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,

@@ -15,19 +15,20 @@ struct Stream;
 #define BP_VK_DEVICE_FUNCTIONS(X)                                                                  \
   X(DestroyDevice)                                                                                 \
   X(GetDeviceQueue)                                                                                \
-  X(QueueSubmit) X(DeviceWaitIdle) X(CreateSemaphore) X(DestroySemaphore)                          \
-      X(GetSemaphoreCounterValue) X(WaitSemaphores) X(AllocateMemory) X(FreeMemory) X(MapMemory)   \
-          X(CreateBuffer) X(DestroyBuffer) X(GetBufferMemoryRequirements) X(BindBufferMemory)      \
-              X(CreateCommandPool) X(DestroyCommandPool) X(ResetCommandPool)                       \
-                  X(AllocateCommandBuffers) X(BeginCommandBuffer) X(EndCommandBuffer)              \
-                      X(CmdPipelineBarrier) X(CmdCopyBuffer) X(CmdFillBuffer)                      \
-                          X(CmdExecuteCommands) X(CmdBindPipeline) X(CmdBindDescriptorSets)        \
-                              X(CmdPushConstants) X(CmdDispatch) X(CreateDescriptorSetLayout)      \
-                                  X(DestroyDescriptorSetLayout) X(CreateDescriptorPool)            \
-                                      X(DestroyDescriptorPool) X(ResetDescriptorPool)              \
-                                          X(AllocateDescriptorSets) X(UpdateDescriptorSets)        \
-                                              X(CreateShaderModule) X(DestroyShaderModule)         \
-                                                  X(CreatePipelineLayout) X(DestroyPipelineLayout) \
+  X(QueueSubmit)                                                                                   \
+  X(DeviceWaitIdle) X(CreateSemaphore) X(DestroySemaphore) X(GetSemaphoreCounterValue)             \
+      X(WaitSemaphores) X(AllocateMemory) X(FreeMemory) X(MapMemory) X(CreateBuffer)               \
+          X(DestroyBuffer) X(GetBufferMemoryRequirements) X(BindBufferMemory) X(CreateCommandPool) \
+              X(DestroyCommandPool) X(ResetCommandPool) X(AllocateCommandBuffers)                  \
+                  X(BeginCommandBuffer) X(EndCommandBuffer) X(CmdPipelineBarrier) X(CmdCopyBuffer) \
+                      X(CmdFillBuffer) X(CmdExecuteCommands) X(CmdBindPipeline)                    \
+                          X(CmdBindDescriptorSets) X(CmdPushConstants) X(CmdDispatch)              \
+                              X(CreateDescriptorSetLayout) X(DestroyDescriptorSetLayout)           \
+                                  X(CreateDescriptorPool) X(DestroyDescriptorPool)                 \
+                                      X(ResetDescriptorPool) X(AllocateDescriptorSets)             \
+                                          X(UpdateDescriptorSets) X(CreateShaderModule)            \
+                                              X(DestroyShaderModule) X(CreatePipelineLayout)       \
+                                                  X(DestroyPipelineLayout)                         \
                                                       X(CreateComputePipelines) X(DestroyPipeline) \
                                                           X(CreatePipelineCache)                   \
                                                               X(DestroyPipelineCache)

@@ -21,7 +21,8 @@ bp_status heaps(bp_device* handle, bp_heap* out, uint64_t stride, uint32_t capac
       heap.size = sizeof heap;
       heap.flags = adapter.heaps[i].flags;
       heap.bytes = adapter.heaps[i].bytes;
-      heap.max_allocation_bytes = std::min(heap.bytes, adapter.max_allocation_bytes);
+      heap.max_allocation_bytes =
+          std::min(adapter.heaps[i].largest_bytes, adapter.max_allocation_bytes);
       heap.alignment = std::max<uint64_t>(adapter.limits.minMemoryMapAlignment,
                                           adapter.caps.buffer_offset_alignment);
       glue::write_struct(glue::strided(out, i, stride), heap);
@@ -100,7 +101,11 @@ bp_status allocate(Buffer* buffer, uint64_t bytes, uint32_t type, const void* ne
 std::vector<uint32_t> usable_types(const Device& device, const Heap& heap,
                                    const VkMemoryRequirements& needs) {
   std::vector<uint32_t> types = heap.types;
-  std::erase_if(types, [&](uint32_t type) { return (needs.memoryTypeBits >> type & 1u) == 0; });
+  const VkPhysicalDeviceMemoryProperties& memory = device.adapter->memory;
+  std::erase_if(types, [&](uint32_t type) {
+    return (needs.memoryTypeBits >> type & 1u) == 0 ||
+           memory.memoryHeaps[memory.memoryTypes[type].heapIndex].size < needs.size;
+  });
   if (types.size() > 1) {
     std::stable_partition(types.begin(), types.end(), [&](uint32_t type) {
       return free_bytes_of(*device.driver, *device.adapter, type) >= needs.size;
@@ -256,7 +261,7 @@ bp_status make_buffer(Device* device, const Heap& heap, uint64_t bytes,
                       std::unique_ptr<Buffer>* out, bp_error* error) {
   if (const bp_status status = device->check_alive(error)) return status;
   if (bytes == 0) return glue::fail(error, BP_INVALID_ARGUMENT, "a buffer of 0 bytes");
-  const uint64_t most = std::min(heap.bytes, device->adapter->max_allocation_bytes);
+  const uint64_t most = std::min(heap.largest_bytes, device->adapter->max_allocation_bytes);
   if (bytes > most) {
     return glue::fail(error, BP_EXHAUSTED,
                       "a buffer of %" PRIu64 " bytes; '%s' allocates at most %" PRIu64 " at once",
@@ -266,7 +271,7 @@ bp_status make_buffer(Device* device, const Heap& heap, uint64_t bytes,
   if (const bp_status s = make_handle(device, bytes, nullptr, buffer.get(), error)) return s;
   VkMemoryRequirements needs;
   device->vk.GetBufferMemoryRequirements(device->handle, buffer->handle, &needs);
-  bp_status status = glue::fail(error, BP_INCOMPATIBLE, "the heap does not hold such buffers");
+  bp_status status = glue::fail(error, BP_EXHAUSTED, "no memory type holds such a buffer");
   for (uint32_t type : usable_types(*device, heap, needs)) {
     status = allocate(buffer.get(), needs.size, type, nullptr, error);
     if (buffer->memory != VK_NULL_HANDLE) break;  // else the next type may have room

@@ -106,6 +106,31 @@ TEST_F(Vulkan, kernels_see_offsets_params_and_the_order_of_launches) {
   for (uint32_t i = 0; i < 64; ++i) EXPECT_EQ(twice[i], 2 * want[i]);
 }
 
+TEST_F(Vulkan, kernels_may_use_atomics_and_float16_words) {
+  bp_function* const function = load(source_of(R"(#version 450
+layout(local_size_x = 32) in;
+layout(std430, set = 0, binding = 0) buffer Y { uint y[]; };
+void main() {
+  atomicAdd(y[0], 1u);
+  memoryBarrierBuffer();
+  barrier();
+  if (gl_LocalInvocationIndex == 0) y[1] = packHalf2x16(vec2(1.0, -2.0));
+}
+)",
+                                               32, 1, 0));
+  bp_buffer* const y = buffer_of({5, 0});
+  const bp_launch_buffer buffers[] = {{y, 0, 8}};
+  bp_launch launch{};
+  launch.size = sizeof launch;
+  launch.buffer_count = 1;
+  launch.group_threads = 32;
+  launch.grid[0] = launch.grid[1] = 3;
+  launch.grid[2] = 2;
+  launch.buffers = buffers;
+  ASSERT_EQ(modules().launch(stream_, function, &launch, nullptr), BP_OK);
+  EXPECT_EQ(read(y, 2), (Words{5 + 32 * 18, 0xc0003c00}));
+}
+
 TEST_F(Vulkan, kernels_get_the_subgroup_size_they_demand) {
   if (caps_.subgroup_required == 0) GTEST_SKIP() << "skipped: no subgroup size can be demanded";
   const uint32_t size = caps_.subgroup_min;

@@ -83,6 +83,24 @@ bp_status stage(Stream* stream, uint64_t bytes, Buffer** block, uint64_t* offset
   return BP_OK;
 }
 
+// Calls each(batch, block, range) for pieces of a buffer's bytes that staging memory has room for;
+// range leads from the block to the buffer. What each() records is ordered already.
+template <class Each>
+bp_status in_pieces(Stream* stream, const Buffer* buffer, uint64_t offset, uint64_t bytes,
+                    bool writes, bp_error* error, const Each& each) {
+  for (const uint64_t end = offset + bytes; offset < end;) {
+    const uint64_t piece = std::min(end - offset, kBlockBytes);
+    Buffer* block = nullptr;
+    uint64_t staged = 0;
+    if (const bp_status s = stage(stream, piece, &block, &staged, error)) return s;
+    const Access access{buffer, offset, offset + piece, writes};
+    stream->open->recording.order(&access, 1);
+    each(stream->open.get(), block, VkBufferCopy{staged, offset, piece});
+    offset += piece;
+  }
+  return BP_OK;
+}
+
 bp_status copy(bp_stream* handle, bp_buffer* to, uint64_t to_offset, bp_buffer* from,
                uint64_t from_offset, uint64_t bytes, bp_error* error) {
   return glue::fenced(error, [&]() -> bp_status {
@@ -122,21 +140,14 @@ bp_status write(bp_stream* handle, bp_buffer* to, uint64_t to_offset, const void
       return BP_OK;
     }
     target->used = true;
-    for (uint64_t done = 0; done < bytes;) {
-      const uint64_t piece = std::min(bytes - done, kBlockBytes);
-      Buffer* block = nullptr;
-      uint64_t offset = 0;
-      if (const bp_status s = stage(stream, piece, &block, &offset, error)) return s;
-      std::memcpy(block->mapped + offset, static_cast<const std::byte*>(from) + done, piece);
-      const Access access{target, to_offset + done, to_offset + done + piece, true};
-      recording = &stream->open->recording;  // stage() may have begun another
-      recording->order(&access, 1);
-      const VkBufferCopy range{offset, to_offset + done, piece};
-      stream->device->vk.CmdCopyBuffer(recording->commands(), block->handle, target->handle, 1,
-                                       &range);
-      done += piece;
-    }
-    return BP_OK;
+    const auto* next = static_cast<const std::byte*>(from);
+    return in_pieces(stream, target, to_offset, bytes, true, error,
+                     [&](Batch* batch, Buffer* block, VkBufferCopy range) {
+                       std::memcpy(block->mapped + range.srcOffset, next, range.size);
+                       next += range.size;
+                       stream->device->vk.CmdCopyBuffer(batch->recording.commands(), block->handle,
+                                                        target->handle, 1, &range);
+                     });
   });
 }
 
@@ -150,23 +161,16 @@ bp_status read(bp_stream* handle, void* to, bp_buffer* from, uint64_t from_offse
     if (const bp_status s = stream->recorder("read", false, &recording, error)) return s;
     if (bytes == 0) return BP_OK;
     source->used = true;
-    for (uint64_t done = 0; done < bytes;) {
-      const uint64_t piece = std::min(bytes - done, kBlockBytes);
-      Buffer* block = nullptr;
-      uint64_t offset = 0;
-      if (const bp_status s = stage(stream, piece, &block, &offset, error)) return s;
-      const Access access{source, from_offset + done, from_offset + done + piece, false};
-      recording = &stream->open->recording;
-      recording->order(&access, 1);
-      const VkBufferCopy range{from_offset + done, offset, piece};
-      stream->device->vk.CmdCopyBuffer(recording->commands(), source->handle, block->handle, 1,
-                                       &range);
-      stream->open->reads.push_back(
-          {static_cast<std::byte*>(to) + done, block->mapped + offset, piece});
-      stream->device->pending_reads.fetch_add(1);
-      done += piece;
-    }
-    return BP_OK;
+    auto* next = static_cast<std::byte*>(to);
+    return in_pieces(stream, source, from_offset, bytes, false, error,
+                     [&](Batch* batch, Buffer* block, VkBufferCopy range) {
+                       batch->reads.push_back({next, block->mapped + range.srcOffset, range.size});
+                       stream->device->pending_reads.fetch_add(1);
+                       next += range.size;
+                       std::swap(range.srcOffset, range.dstOffset);
+                       stream->device->vk.CmdCopyBuffer(batch->recording.commands(), source->handle,
+                                                        block->handle, 1, &range);
+                     });
   });
 }
 
