@@ -287,8 +287,9 @@ void add_generated(const std::string& folder, int arch, const Shape& s, std::vec
       const void* b = d;
       const void* c = int8 ? (const void*)s.x_int8 : (const void*)s.x_f32;
       const void* e = s.x_scales;
-      void* with_int8[] = {&a, &b, &c, &e, &y};
-      void* with_f32[] = {&a, &b, &c, &y};
+      unsigned int params[] = {1, 0};  // tokens, first_row
+      void* with_int8[] = {&a, &b, &c, &e, &y, params};
+      void* with_f32[] = {&a, &b, &c, &y, params};
       CHECK(cuLaunchKernel(function, groups, 1, 1, threads, 1, 1, 0, (CUstream)stream, int8 ? with_int8 : with_f32, nullptr));
     };
     out->push_back(v);

@@ -5,7 +5,7 @@
 // offset are linear functions, so one plan serves every batch size. Values are grouped by symbol
 // into regions; the region of `tokens` comes first, so its offsets have one term, and the others
 // begin where the ones before them end. Inside a region a place is an interval of bytes *per unit*
-// of the symbol, rounded up to 64: values that never live at the same time share bytes (interval
+// of the symbol, rounded up to 256: values that never live at the same time share bytes (interval
 // packing, largest first, lowest free offset). Rounding per unit keeps every address aligned for
 // every value of the symbols.
 //

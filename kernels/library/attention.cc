@@ -7,6 +7,7 @@
 
 #include "kernels/builder/builder.h"
 #include "kernels/library/activation.h"
+#include "kernels/library/paged_cache.h"
 
 namespace bp::kernels {
 namespace {
@@ -16,7 +17,6 @@ constexpr float kLog2E = 1.44269504f;
 constexpr float kNothing = -1e30f;
 constexpr uint32_t kMaxHeadDim = 1024;
 constexpr uint32_t kMaxSplits = 256;
-constexpr uint32_t kMapThreads = 64;
 
 // How a row of D cache elements is shared by the lanes of a run.
 struct RowLayout {
@@ -55,7 +55,8 @@ class AttentionBuilder {
   };
   void declare();
   void load_queries();
-  std::vector<Val> cache_row(Buf cache, Val row) const;
+  void place();
+  std::vector<Val> load_row(Buf cache, Val row) const;
   void key(Val j, Val valid);
   void join();
   uint32_t runs() const { return d_.threads / l_.lanes; }
@@ -64,8 +65,10 @@ class AttentionBuilder {
   const AttentionSchedule& d_;
   const RowLayout l_;
   Builder k_;
-  Buf q_, keys_, values_, tokens_, pages_, y_, partial_, sums_;
-  Val page_count_, blocks_, lane_, run_, token_, first_head_, kv_head_, sequence_, split_;
+  Buf q_, keys_, values_, starts_, lengths_, y_, partial_, sums_;
+  PageTable table_;
+  Val sequences_, lane_, run_, token_, first_head_, kv_head_, split_;
+  Val sequence_, position_;  // of the token
   std::vector<Head> heads_;
 };
 
@@ -73,16 +76,19 @@ void AttentionBuilder::declare() {
   q_ = k_.in("q");
   keys_ = k_.in("k_cache");
   values_ = k_.in("v_cache");
-  tokens_ = k_.in("tokens");
-  pages_ = k_.in("page_table");
+  starts_ = k_.in("query_start");
+  lengths_ = k_.in("context_length");
+  table_.pages = k_.in("page_table");
   if (d_.splits == 1) {
     y_ = k_.out("y");
   } else {
     partial_ = k_.out("partial");
     sums_ = k_.out("partial_sums");
   }
-  page_count_ = k_.param_u32("pages");
-  blocks_ = k_.param_u32("blocks");
+  sequences_ = k_.param_u32("sequences");
+  table_.blocks = k_.param_u32("blocks");
+  table_.page_count = k_.param_u32("pages");
+  table_.page_size = s_.page_size;
   const uint32_t groups = s_.heads / d_.heads_per_group;
   lane_ = k_.tid() % l_.lanes;
   run_ = k_.tid() / l_.lanes;
@@ -90,6 +96,12 @@ void AttentionBuilder::declare() {
   first_head_ = k_.group_x() % groups * d_.heads_per_group;
   kv_head_ = first_head_ / (s_.heads / s_.kv_heads);
   split_ = k_.group_y();
+}
+
+void AttentionBuilder::place() {
+  sequence_ = find_sequence(k_, sequences_, token_, [&](Val s) { return starts_.u32(s); });
+  const Val behind = starts_.u32(sequence_ + 1) - token_;  // tokens from this one to the last
+  position_ = lengths_.u32(sequence_) - behind;
 }
 
 void AttentionBuilder::load_queries() {
@@ -113,28 +125,19 @@ void AttentionBuilder::load_queries() {
 }
 
 // This lane's share of a cache row, as floats.
-std::vector<Val> AttentionBuilder::cache_row(Buf cache, Val row) const {
+std::vector<Val> AttentionBuilder::load_row(Buf cache, Val row) const {
   std::vector<Val> out;
   for (uint32_t i = 0; i < l_.loads(); ++i) {
     const Val words = cache.words(row * (l_.words / l_.width) + l_.word(lane_, i), l_.width);
-    for (uint32_t w = 0; w < l_.width; ++w) {
-      if (l_.per_word == 1) {
-        out.push_back(as_f32(words[w]));
-        continue;
-      }
-      const Val pair = s_.cache == "f16" ? unpack_f16x2(words[w]) : unpack_bf16x2(words[w]);
-      out.push_back(pair[0]);
-      out.push_back(pair[1]);
-    }
+    for (const Val& v : cache_floats(s_.cache, words)) out.push_back(v);
   }
   return out;
 }
 
 // One key for each run. All threads come here; those without a key (not `valid`) change nothing.
 void AttentionBuilder::key(Val j, Val valid) {
-  const Val page = min(pages_.u32(sequence_ * blocks_ + j / s_.page_size), page_count_ - 1);
-  const Val row = (page * s_.kv_heads + kv_head_) * s_.page_size + j % s_.page_size;
-  const std::vector<Val> k_row = cache_row(keys_, row), v_row = cache_row(values_, row);
+  const Val row = cache_row(table_, sequence_, j, kv_head_, s_.kv_heads);
+  const std::vector<Val> k_row = load_row(keys_, row), v_row = load_row(values_, row);
   for (Head& head : heads_) {
     Val score = head.q[0] * k_row[0];
     for (size_t i = 1; i < k_row.size(); ++i) score = fma(head.q[i], k_row[i], score);
@@ -194,10 +197,9 @@ void AttentionBuilder::join() {
 
 Result<Kernel> AttentionBuilder::build() {
   declare();
+  place();
   load_queries();
-  const Val where = tokens_.u32x2(token_);
-  sequence_ = where[0];
-  const Val end = where[1] + 1;
+  const Val end = position_ + 1;
   const Val begin =
       s_.window > 0 ? select(end > s_.window, end - s_.window, 0) : k_.constant(Kind::kU32, 0);
   // Each part gets the same whole number of rounds; the last ones may have none.
@@ -215,8 +217,7 @@ Status check(const AttentionSpec& s, const AttentionSchedule& d) {
     return error(Code::kInvalidArgument, "attention with {} heads on {} of {} ({}): {}", s.heads,
                  s.kv_heads, s.head_dim, s.cache, why);
   };
-  if (s.cache != "f16" && s.cache != "f32" && s.cache != "bf16")
-    return refuse("no such cache format");
+  if (!is_cache_format(s.cache)) return refuse("no such cache format");
   if (s.heads == 0 || s.kv_heads == 0 || s.heads % s.kv_heads != 0)
     return refuse("heads must divide");
   if (s.head_dim == 0 || s.head_dim > kMaxHeadDim || (s.cache != "f32" && s.head_dim % 2 != 0)) {
@@ -255,19 +256,6 @@ AttentionSchedule default_schedule(const AttentionSpec& spec, const Caps& caps, 
                         std::max(1u, context / keys_per_part));
   d.splits = std::min(d.splits, kMaxSplits);
   return d;
-}
-
-Result<Kernel> build_token_map() {
-  Builder k("token_map", kMapThreads);
-  Buf starts = k.in("query_start"), lengths = k.in("context_length"), tokens = k.out("tokens");
-  const Val s = k.group_x() * kMapThreads + k.tid();
-  k.when(s < k.param_u32("sequences"), [&] {
-    const Val end = starts.u32(s + 1), length = lengths.u32(s);
-    k.loop(starts.u32(s), end, 1, [&](Val t) {
-      tokens.store(t, make_vec({s, length - (end - t)}));
-    });
-  });
-  return k.finish();
 }
 
 Result<Kernel> build_attention(const AttentionSpec& spec, const AttentionSchedule& schedule) {

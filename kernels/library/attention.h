@@ -36,14 +36,11 @@ struct AttentionSchedule {
 AttentionSchedule default_schedule(const AttentionSpec& spec, const Caps& caps, uint32_t tokens,
                                    uint32_t context);
 
-// Where each query token belongs: launch on grid (ceil(S / 64), 1). Buffers: query_start [S + 1];
-// context_length [S]; tokens [T] pairs (sequence, position). Param: sequences u32. Once a pass.
-Result<Kernel> build_token_map();
-
 // Grid: x = T × H / heads_per_group, y = splits. Buffers: q [T, H, D] f32; k cache; v cache
-// [P, G, page_size, D]; tokens (see above); page_table [S, B]; then y [T, H, D] f32 when splits is
-// 1, else partial [T, H, splits, D] f32 and partial_sums [T, H, splits] pairs (maximum, sum).
-// Params: pages u32 (P), blocks u32 (B). Page numbers outside the pool read page P − 1.
+// [P, G, page_size, D]; query_start [S + 1]; context_length [S]; page_table [S, B]; then y [T, H,
+// D] f32 when splits is 1, else partial [T, H, splits, D] f32 and partial_sums [T, H, splits] pairs
+// (maximum, sum). Params, all u32: sequences (S), blocks (B), pages (P). Each group finds the
+// sequence of its token itself. Page numbers outside the pool read page P − 1.
 Result<Kernel> build_attention(const AttentionSpec& spec, const AttentionSchedule& schedule);
 
 // Grid: x = T × H. Buffers: partial; partial_sums; y [T, H, D].

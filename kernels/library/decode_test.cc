@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "kernels/legalize.h"
+#include "kernels/library/paged_cache.h"
 #include "kernels/library/weights.h"
 #include "kernels/testing/decode_cases.h"
+#include "kernels/testing/paged_cases.h"
 
 namespace bp::kernels {
 namespace {
@@ -15,7 +17,7 @@ class Decode : public ::testing::TestWithParam<std::string> {
   void expect_right(const Result<testing::Case>& made) {
     ASSERT_TRUE(made.ok()) << made.status().to_string();
     Caps device = caps();
-    device.max_buffers = std::max<uint32_t>(device.max_buffers, 11);
+    device.max_buffers = std::max<uint32_t>(device.max_buffers, 13);
     const auto legal = legalize(made->kernel, device);
     ASSERT_TRUE(legal.ok()) << legal.status().to_string();
     EXPECT_EQ(testing::run_interpreted(*made, made->kernel, 3), "");
@@ -26,23 +28,17 @@ class Decode : public ::testing::TestWithParam<std::string> {
 TEST_P(Decode, embedding_rows) {
   for (std::string_view format : weight_reader_formats()) {
     for (uint32_t columns : {32u, 160u}) {
-      expect_right(testing::embed_case(
-          {.format = std::string(format), .rows = 11, .columns = columns, .scale = 2.5f}, 32,
-          columns));
+      const EmbedSpec spec{.format = std::string(format), .columns = columns, .scale = 2.5f};
+      expect_right(testing::embed_case(spec, 11, 0, 32, columns));
+      expect_right(testing::embed_case(spec, 11, 5, 32, columns));
     }
   }
-  expect_right(testing::embed_case({.format = "f32", .rows = 3, .columns = 7}, 64, 1));
+  expect_right(testing::embed_case({.format = "f32", .columns = 7}, 3, 0, 64, 1));
 }
 
 TEST_P(Decode, argmax_of_rows) {
   for (uint32_t columns : {1u, 31u, 64u, 1000u})
     expect_right(testing::argmax_case(4, columns, 64, columns));
-}
-
-TEST_P(Decode, slots_and_token_map) {
-  expect_right(testing::kv_slots_case(1, 1));
-  expect_right(testing::kv_slots_case(16, 2));
-  expect_right(testing::token_map_case());
 }
 
 TEST_P(Decode, rope_and_cache_write) {
@@ -66,6 +62,52 @@ TEST_P(Decode, rope_and_cache_write) {
   }
   expect_right(
       testing::rope_case({.rope = false, .heads = 1, .kv_heads = 1, .head_dim = 256}, 2, ++seed));
+}
+
+TEST_P(Decode, rope_and_cache_write_in_parts_of_eight_buffers) {
+  uint64_t seed = 50;
+  for (RopePart part : {RopePart::kQuery, RopePart::kKey, RopePart::kValue}) {
+    for (bool separate : {false, true}) {
+      const RopeSpec spec{.separate = separate,
+                          .q_norm = true,
+                          .k_norm = true,
+                          .heads = 4,
+                          .kv_heads = 2,
+                          .head_dim = 24,
+                          .rotary_dim = 12,
+                          .part = part};
+      const auto made = testing::rope_case(spec, 4, ++seed);
+      expect_right(made);
+      ASSERT_TRUE(made.ok());
+      EXPECT_LE(made->kernel.buffers.size(), find_profile("floor")->max_buffers);
+    }
+  }
+}
+
+TEST_P(Decode, a_token_finds_its_sequence_among_many) {
+  // Numbers of sequences around powers of two, empty ones at the ends and in rows.
+  for (uint32_t sequences : {1u, 2u, 3u, 4u, 5u, 8u, 9u, 33u}) {
+    Builder k("find", 32);
+    Buf starts = k.in("starts"), out = k.out("out");
+    const Val value = k.tid();
+    const Val count = k.param_u32("sequences");
+    out.store(value, find_sequence(k, count, value, [&](Val s) { return starts.u32(s); }));
+    const auto kernel = k.finish();
+    ASSERT_TRUE(kernel.ok()) << kernel.status().to_string();
+    testing::Random random(sequences);
+    testing::Words first = {0}, want, got = testing::poison(32);
+    for (uint32_t s = 1; s < sequences; ++s) first.push_back(first.back() + random.below(3));
+    for (uint32_t i = 0; i < 32; ++i) {
+      uint32_t s = sequences - 1;
+      while (first[s] > i) --s;
+      want.push_back(s);
+    }
+    const std::vector<Binding> bindings = {{first}, {got, false}};
+    const testing::Words params = {sequences};
+    const auto run = interpret(*kernel, bindings, params, {});
+    ASSERT_TRUE(run.ok()) << run.status().to_string();
+    EXPECT_EQ(got, want) << sequences;
+  }
 }
 
 TEST_P(Decode, attention_over_pages) {
@@ -98,7 +140,8 @@ TEST_P(Decode, attention_parts_are_joined) {
 TEST(DecodeSpecs, impossible_ones_are_refused) {
   EXPECT_FALSE(build_embed({.format = "f32", .rows = 0, .columns = 4}, 32).ok());
   EXPECT_FALSE(build_argmax(0, 32).ok());
-  EXPECT_FALSE(build_kv_slots(0).ok());
+  EXPECT_FALSE(
+      build_rope_kv_write({.heads = 2, .kv_heads = 1, .head_dim = 64, .rotary_dim = 2}, 0).ok());
   EXPECT_FALSE(
       build_rope_kv_write({.heads = 2, .kv_heads = 1, .head_dim = 63, .rotary_dim = 2}, 4).ok());
   EXPECT_FALSE(build_rope_kv_write(

@@ -13,13 +13,14 @@ namespace bp::kernels {
 
 struct EmbedSpec {
   std::string format = "f32";  // of the table; "f32" also serves gather_rows
-  uint32_t rows = 0;           // V
   uint32_t columns = 0;        // n
   float scale = 1.0f;
 };
 
-// Launch on grid (ids, 1). Buffers: ids [T] i32; the table's planes; y [T, n] f32; errors: one word
-// that counts ids outside [0, V), whose rows become zeros. The host looks at it after the pass.
+// Launch on grid (ids, 1). Buffers: ids [T] i32; the table's planes; y [T, n] f32. Params, u32:
+// first_row, rows: the bound planes hold that part of the table, and only ids inside it are served,
+// so that a table larger than what a device can bind is read by several launches; vocabulary: ids
+// from there on get zeros from the launch whose first_row is 0.
 Result<Kernel> build_embed(const EmbedSpec& spec, uint32_t threads);
 
 // Launch on grid (rows, 1). Buffers: x [rows, n] f32; y [rows] i32, the lowest index of the largest

@@ -41,8 +41,14 @@ class GemvBuilder {
   std::vector<Val> load_x(uint32_t token, Val index,
                           const std::vector<WeightElement>& elements) const;
   void finish_rows();
+  void store(Val token, Val row, Val y);
   Val pick(const std::vector<Val>& values) const;
   uint32_t halves() const { return s_.glu ? 2 : 1; }
+  uint32_t y_rows() const { return s_.y_rows != 0 ? s_.y_rows : s_.rows; }
+  // Past the last token it is read again, and the result dropped.
+  Val token(uint32_t t) const {
+    return s_.tokens == 1 ? token0_ : min(token0_ + t, tokens_ - 1);
+  }
 
   const GemvSpec& s_;
   const GemvSchedule& d_;
@@ -52,7 +58,7 @@ class GemvBuilder {
   const uint32_t chunk_, chunks_;
   std::vector<Buf> planes_, up_planes_;
   Buf x_, x_scales_, bias_, residual_, y_;
-  Val lane_, row0_;
+  Val lane_, row0_, token0_, tokens_, first_row_;
   std::vector<Row> rows_;  // [halves, rows_per_thread]
 };
 
@@ -62,6 +68,9 @@ void GemvBuilder::declare() {
   x_ = k_.in(s_.int8 ? "x_int8" : "x");
   if (s_.int8) x_scales_ = k_.in("x_scales");
   if (s_.bias) bias_ = k_.in("bias");
+  tokens_ = k_.param_u32("tokens");
+  first_row_ = k_.param_u32("first_row");
+  token0_ = k_.group_y() * s_.tokens;
   if (sink_) return;
   if (s_.residual && !s_.residual_in_place) residual_ = k_.in("residual");
   y_ = s_.residual && s_.residual_in_place ? k_.in_out("y") : k_.out("y");
@@ -90,7 +99,7 @@ void GemvBuilder::place_rows() {
 std::vector<Val> GemvBuilder::load_x(uint32_t token, Val index,
                                      const std::vector<WeightElement>& elements) const {
   const uint32_t lanes = chunk_ % 4 == 0 ? 4 : chunk_;
-  const Val base = index * (chunk_ / lanes) + token * (s_.columns / lanes);
+  const Val base = index * (chunk_ / lanes) + this->token(token) * (s_.columns / lanes);
   std::vector<Val> vectors(chunk_ / lanes);
   std::vector<Val> out;
   for (const WeightElement& e : elements) {
@@ -137,7 +146,7 @@ void GemvBuilder::chunk_float(Val index, const std::vector<WeightChunk>& weights
 
 void GemvBuilder::chunk_int8(Val index, const std::vector<WeightChunk>& weights) {
   for (uint32_t token = 0; token < s_.tokens; ++token) {
-    const Val at = index + token * chunks_;
+    const Val at = index + this->token(token) * chunks_;
     std::vector<Val> x;
     for (uint32_t half = 0; half < 2; ++half) {
       const Val words = x_.u32x4(at * 2 + half);
@@ -169,6 +178,13 @@ Val GemvBuilder::pick(const std::vector<Val>& values) const {
   return out;
 }
 
+void GemvBuilder::store(Val token, Val row, Val y) {
+  if (sink_) return sink_(k_, token, row, y);
+  const Val at = row + token * y_rows();
+  if (s_.residual) y = y + (s_.residual_in_place ? y_ : residual_).f32(at);
+  y_.store(at, y);
+}
+
 void GemvBuilder::finish_rows() {
   const uint32_t held = d_.rows_per_thread;
   std::vector<std::vector<Val>> sums(halves() * s_.tokens);  // [half × token][row of the thread]
@@ -184,23 +200,23 @@ void GemvBuilder::finish_rows() {
   const bool exact = s_.rows % (d_.threads / d_.lanes_per_row * held) == 0;
   const Val mine = exact ? lane_ < held : (lane_ < held) & (row < s_.rows);
   k_.when(mine, [&] {
-    for (uint32_t token = 0; token < s_.tokens; ++token) {
-      Val y = pick(sums[token]);
-      if (s_.bias) y = y + bias_.f32(row);
+    const Val y_row = row + first_row_;
+    for (uint32_t t = 0; t < s_.tokens; ++t) {
+      Val y = pick(sums[t]);
+      if (s_.bias) y = y + bias_.f32(y_row);
       y = activate(s_.activation, y);
       if (s_.glu) {
-        Val up = pick(sums[s_.tokens + token]);
-        if (s_.bias) up = up + bias_.f32(row + s_.rows);
+        Val up = pick(sums[s_.tokens + t]);
+        if (s_.bias) up = up + bias_.f32(y_row + y_rows());
         y = y * up;
       }
       y = soft_cap(y, s_.softcap);
-      if (sink_) {
-        sink_(k_, k_.constant(Kind::kU32, token), row, y);
-        continue;
+      // One token a group is always there: the grid has no more than there are.
+      if (s_.tokens == 1) {
+        store(token0_, y_row, y);
+      } else {
+        k_.when(token0_ + t < tokens_, [&] { store(token0_ + t, y_row, y); });
       }
-      const Val at = row + token * s_.rows;
-      if (s_.residual) y = y + (s_.residual_in_place ? y_ : residual_).f32(at);
-      y_.store(at, y);
     }
   });
 }
@@ -227,7 +243,8 @@ Status check(const GemvSpec& s, const GemvSchedule& d, const WeightReader* reade
   if (s.rows == 0 || s.rows > kMaxRows || s.columns == 0 || s.columns > kMaxColumns) {
     return refuse("no such shape");
   }
-  if (s.tokens == 0 || s.tokens > kMaxGemvTokens) return refuse("1 to 8 tokens");
+  if (s.y_rows != 0 && s.y_rows < s.rows) return refuse("y is shorter than the weight");
+  if (s.tokens == 0 || s.tokens > kMaxGemvTokens) return refuse("1 to 8 tokens at once");
   if (reader->chunk_elements(s.columns) == 0) return refuse("the format cannot have such rows");
   if (s.int8 && !reader->has_int8()) return refuse("the format has no int8 form");
   if (s.separate_up && !s.glu) return refuse("'up' without 'glu'");

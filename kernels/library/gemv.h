@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix times a few vectors (op linear and linear_glu for 1 to 8 tokens): what decoding spends its
-// time in. Bound by reading the weights once, so each thread reads 16 bytes at a time, several
-// rows at once, and uses every chunk for all columns of x.
+// Matrix times a few vectors (op linear and linear_glu): what decoding spends its time in. Bound by
+// reading the weights once, so each thread reads 16 bytes at a time, several rows at once, and uses
+// every chunk for up to 8 tokens. More tokens work too, 8 at a time, each time reading the weights.
 #pragma once
 
 #include <cstdint>
@@ -21,9 +21,10 @@ inline constexpr uint32_t kMaxGemvTokens = 8;
 struct GemvSpec {
   std::string format = "q4_g32";  // of the weight
   bool int8 = false;              // int8 dot products with quantized x (see norm.h), else f32
-  uint32_t rows = 0;              // N; with `glu` F, the rows of one half
+  uint32_t rows = 0;              // of this launch: N, or with `glu` F, or a part of them
+  uint32_t y_rows = 0;            // of y, residual and bias; 0: as rows
   uint32_t columns = 0;           // K
-  uint32_t tokens = 1;            // T
+  uint32_t tokens = 1;            // that share one read of the weights
   bool glu = false;               // y = activation(gate) × up, two rows of weights a row of y
   bool separate_up = false;  // with `glu`: up is a tensor of its own, not rows F… of the same
   bool bias = false;         // added before the activation
@@ -42,7 +43,7 @@ struct GemvSchedule {
 };
 GemvSchedule default_schedule(const GemvSpec& spec, const Caps& caps);
 
-// Workgroups in x (y is 1).
+// Workgroups in x. In y there are ceil(T / spec.tokens) of them.
 uint32_t gemv_groups(const GemvSpec& spec, const GemvSchedule& schedule);
 
 // What becomes of a result. Called once a token, inside control where `row` is a row of y; the
@@ -51,7 +52,9 @@ using GemvSink = std::function<void(Builder&, Val token, Val row, Val value)>;
 
 // Buffers in order: the weight's planes; the planes of up (separate_up); x [T, K] f32, or x_int8
 // and x_scales; bias (glu: [2F]); residual [T, N]; y [T, N] f32 (in place: read and written).
-// No params. INVALID_ARGUMENT for what the format or the schedule cannot do.
+// Params: tokens u32 (T); first_row u32, the row of y that row 0 of the bound weight belongs to, so
+// that a matrix larger than what a device can bind is launched part by part (with `glu` only where
+// up is bound separately). INVALID_ARGUMENT for what the format or the schedule cannot do.
 Result<Kernel> build_gemv(const GemvSpec& spec, const GemvSchedule& schedule);
 
 // The same with another end: `sink` takes the place of residual and store, and may declare further

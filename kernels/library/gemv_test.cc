@@ -68,6 +68,29 @@ TEST_P(Gemv, every_number_of_tokens_and_schedule) {
   }
 }
 
+TEST_P(Gemv, parts_of_a_matrix_and_more_tokens_than_fit_at_once) {
+  uint64_t seed = 400;
+  for (uint32_t at_once : {1u, 4u, 8u}) {
+    const GemvSpec spec{.format = format(),
+                        .rows = 11,
+                        .y_rows = 30,
+                        .columns = 64,
+                        .tokens = at_once,
+                        .glu = at_once == 4,
+                        .separate_up = at_once == 4,
+                        .bias = true,
+                        .residual = true,
+                        .residual_in_place = at_once == 8,
+                        .activation = Activation::kSilu};
+    const auto made =
+        testing::gemv_case(spec, default_schedule(spec, caps()), ++seed, 2 * at_once + 1, 13);
+    ASSERT_TRUE(made.ok()) << made.status().to_string();
+    const auto legal = legalize(made->kernel, caps());
+    ASSERT_TRUE(legal.ok()) << legal.status().to_string();
+    EXPECT_EQ(testing::run_interpreted(*made, *legal, seed), "");
+  }
+}
+
 TEST_P(Gemv, gated_pairs_and_soft_caps) {
   uint64_t seed = 500;
   for (Activation activation : {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh}) {

@@ -26,8 +26,10 @@ class NormBuilder {
   Result<Kernel> build() {
     x_ = k_.in("x");
     if (s_.normalize) gain_ = k_.in("gain");
-    if (s_.residual) residual_ = k_.in("residual");
-    if (s_.write_f32) y_ = k_.out("y");
+    const bool in_place = s_.residual && s_.residual_in_place;
+    if (s_.residual && !in_place) residual_ = k_.in("residual");
+    if (s_.write_f32) y_ = in_place ? k_.in_out("y") : k_.out("y");
+    if (in_place) residual_ = y_;
     if (s_.write_int8) {
       quants_ = k_.out("y_int8");
       scales_ = k_.out("y_scales");
@@ -145,6 +147,7 @@ Result<Kernel> build_norm(const NormSpec& spec, const NormSchedule& schedule) {
     return refuse("threads must be a power of two");
   }
   if (!spec.write_f32 && !spec.write_int8) return refuse("nothing to write");
+  if (spec.residual_in_place && !spec.write_f32) return refuse("no y to hold the residual");
   if (spec.write_int8 && (spec.width % kActivationBlock != 0 || schedule.threads < 8)) {
     return refuse("int8 needs blocks of 32 and 8 threads");
   }

@@ -16,11 +16,12 @@ TEST_P(Norm, matches_reference_at_awkward_widths) {
   const Caps& caps = *find_profile(GetParam());
   uint64_t seed = 1;
   for (uint32_t width : {1u, 2u, 3u, 31u, 32u, 64u, 97u, 288u, 1030u, 4096u, 4128u}) {
-    for (int variant = 0; variant < 4; ++variant) {
+    for (int variant = 0; variant < 5; ++variant) {
       NormSpec spec{.width = width};
-      spec.residual = variant == 1;
-      spec.write_int8 = variant >= 2 && width % 32 == 0;
-      spec.write_f32 = variant < 3 || !spec.write_int8;
+      spec.residual = variant == 1 || variant == 4;
+      spec.residual_in_place = variant == 4;
+      spec.write_int8 = (variant == 2 || variant == 3) && width % 32 == 0;
+      spec.write_f32 = variant != 3 || !spec.write_int8;
       spec.normalize = variant != 2;
       const auto made = testing::norm_case(spec, default_schedule(spec, caps), 3, ++seed);
       ASSERT_TRUE(made.ok()) << made.status().to_string();

@@ -2,14 +2,15 @@
 // Rotation and cache write.
 #include "kernels/library/rope.h"
 
+#include <functional>
+
 #include "kernels/builder/builder.h"
+#include "kernels/library/paged_cache.h"
 
 namespace bp::kernels {
 namespace {
 
 constexpr uint32_t kMaxHeadDim = 1024;
-constexpr uint32_t kSlotThreads = 64;
-constexpr uint32_t kNoSlot = ~0u;
 
 class RopeBuilder {
  public:
@@ -19,34 +20,69 @@ class RopeBuilder {
 
  private:
   void declare();
+  void declare_place();
+  void choose_pair();
   void load();
   void normalize(const Val& scale);
   void rotate();
   void write_caches();
+  bool has(RopePart part) const { return s_.part == RopePart::kAll || s_.part == part; }
+  bool has_cache() const { return has(RopePart::kKey) || has(RopePart::kValue); }
+  void on(RopePart part, const std::function<void()>& body);
+  Val is(RopePart part) const;
 
   const RopeSpec& s_;
   const uint32_t page_size_;
   Builder k_;
-  Buf q_, key_, value_, rope_, q_norm_, k_norm_, slots_, q_out_, k_cache_, v_cache_;
-  Val token_, unit_, pair_, active_, first_, second_;
+  Buf q_, key_, value_, rope_, q_norm_, k_norm_, positions_, sequences_, table_, q_out_, k_cache_,
+      v_cache_;
+  Val blocks_, pages_;
+  Val token_, unit_;  // unit: of q | k | v heads
+  Val pair_, active_, first_, second_;
   Var a_, b_;  // this thread's two elements
 };
 
+// Units of that part, as a condition where the launch has all of them.
+Val RopeBuilder::is(RopePart part) const {
+  const uint32_t first_value = s_.heads + s_.kv_heads;
+  if (part == RopePart::kQuery) return unit_ < s_.heads;
+  if (part == RopePart::kValue) return unit_ >= first_value;
+  return (unit_ >= s_.heads) & (unit_ < first_value);
+}
+
+void RopeBuilder::on(RopePart part, const std::function<void()>& body) {
+  if (s_.part == RopePart::kAll) return k_.when(is(part), body);
+  if (s_.part == part) body();
+}
+
 void RopeBuilder::declare() {
-  q_ = k_.in(s_.separate ? "q" : "qkv");
-  if (s_.separate) {
-    key_ = k_.in("k");
-    value_ = k_.in("v");
+  if (!s_.separate) {
+    q_ = k_.in("qkv");
+  } else {
+    if (has(RopePart::kQuery)) q_ = k_.in("q");
+    if (has(RopePart::kKey)) key_ = k_.in("k");
+    if (has(RopePart::kValue)) value_ = k_.in("v");
   }
-  if (s_.rope) rope_ = k_.in("rope");
-  if (s_.q_norm) q_norm_ = k_.in("q_norm");
-  if (s_.k_norm) k_norm_ = k_.in("k_norm");
-  slots_ = k_.in("slots");
-  q_out_ = k_.out("q_out");
-  k_cache_ = k_.out("k_cache");
-  v_cache_ = k_.out("v_cache");
+  if (s_.rope && s_.part != RopePart::kValue) rope_ = k_.in("rope");
+  if (s_.q_norm && has(RopePart::kQuery)) q_norm_ = k_.in("q_norm");
+  if (s_.k_norm && has(RopePart::kKey)) k_norm_ = k_.in("k_norm");
+  if (has_cache()) {
+    positions_ = k_.in("positions");
+    sequences_ = k_.in("sequence_of");
+    table_ = k_.in("page_table");
+    blocks_ = k_.param_u32("blocks");
+    pages_ = k_.param_u32("pages");
+  }
+  if (has(RopePart::kQuery)) q_out_ = k_.out("q_out");
+  if (has(RopePart::kKey)) k_cache_ = k_.out("k_cache");
+  if (has(RopePart::kValue)) v_cache_ = k_.out("v_cache");
   token_ = k_.group_x();
   unit_ = k_.group_y();
+  if (s_.part == RopePart::kKey) unit_ = unit_ + s_.heads;
+  if (s_.part == RopePart::kValue) unit_ = unit_ + (s_.heads + s_.kv_heads);
+}
+
+void RopeBuilder::choose_pair() {
   // Threads beyond the head repeat the last pair and write nothing.
   pair_ = min(k_.tid(), s_.head_dim / 2 - 1);
   active_ = k_.tid() < s_.head_dim / 2;
@@ -67,11 +103,10 @@ void RopeBuilder::load() {
     b_.set(source.f32(row * s_.head_dim + second_));
   };
   if (!s_.separate) return from(q_, token_ * (s_.heads + 2 * s_.kv_heads) + unit_);
-  k_.when(unit_ < s_.heads, [&] { from(q_, token_ * s_.heads + unit_); });
-  k_.when((unit_ >= s_.heads) & (unit_ < s_.heads + s_.kv_heads),
-          [&] { from(key_, token_ * s_.kv_heads + unit_ - s_.heads); });
-  k_.when(unit_ >= s_.heads + s_.kv_heads,
-          [&] { from(value_, token_ * s_.kv_heads + unit_ - s_.heads - s_.kv_heads); });
+  const uint32_t first_value = s_.heads + s_.kv_heads;
+  on(RopePart::kQuery, [&] { from(q_, token_ * s_.heads + unit_); });
+  on(RopePart::kKey, [&] { from(key_, token_ * s_.kv_heads + unit_ - s_.heads); });
+  on(RopePart::kValue, [&] { from(value_, token_ * s_.kv_heads + unit_ - first_value); });
 }
 
 void RopeBuilder::normalize(const Val& scale) {
@@ -79,14 +114,15 @@ void RopeBuilder::normalize(const Val& scale) {
     a_.set(a_ * scale * gain.f32(first_));
     b_.set(b_ * scale * gain.f32(second_));
   };
-  if (s_.q_norm) k_.when(unit_ < s_.heads, [&] { by(q_norm_); });
-  if (s_.k_norm) {
-    k_.when((unit_ >= s_.heads) & (unit_ < s_.heads + s_.kv_heads), [&] { by(k_norm_); });
-  }
+  if (s_.q_norm) on(RopePart::kQuery, [&] { by(q_norm_); });
+  if (s_.k_norm) on(RopePart::kKey, [&] { by(k_norm_); });
 }
 
 void RopeBuilder::rotate() {
-  k_.when((unit_ < s_.heads + s_.kv_heads) & (pair_ < s_.rotary_dim / 2), [&] {
+  if (s_.part == RopePart::kValue) return;
+  const Val rotated = pair_ < s_.rotary_dim / 2;
+  const Val turns = s_.part == RopePart::kAll ? rotated & ~is(RopePart::kValue) : rotated;
+  k_.when(turns, [&] {
     const Val row = token_ * s_.rotary_dim + pair_;
     const Val cosine = rope_.f32(row), sine = rope_.f32(row + s_.rotary_dim / 2);
     const Val a = a_, b = b_;
@@ -105,10 +141,14 @@ void RopeBuilder::write_caches() {
     row.store(second_, b_.get());
   });
   k_.barrier();
-  const Val slot = slots_.u32(token_);
-  const auto write = [&](Buf cache, const Val& chosen, const Val& head) {
-    const Val at = (slot / page_size_ * s_.kv_heads + head) * page_size_ + slot % page_size_;
-    k_.when(chosen & active_ & (slot != kNoSlot), [&] {
+  const Val position = positions_.u32(token_), block = position / page_size_;
+  const Val page = table_.u32(sequences_.u32(token_) * blocks_ + min(block, blocks_ - 1));
+  const Val known = (block < blocks_) & (page < pages_);
+  const auto write = [&](RopePart part, Buf cache, uint32_t first_unit) {
+    if (!has(part)) return;
+    const Val at = (page * s_.kv_heads + unit_ - first_unit) * page_size_ + position % page_size_;
+    const Val chosen = s_.part == RopePart::kAll ? is(part) & active_ : active_;
+    k_.when(chosen & known, [&] {
       const Val low = row.load(k_.tid() * 2), high = row.load(k_.tid() * 2 + 1);
       if (s_.cache == "f32") {
         cache.store(at * (s_.head_dim / 2) + k_.tid(), make_vec({as_u32(low), as_u32(high)}));
@@ -118,55 +158,37 @@ void RopeBuilder::write_caches() {
       cache.store(at * (s_.head_dim / 2) + k_.tid(), word);
     });
   };
-  const Val first_value = k_.constant(Kind::kU32, s_.heads + s_.kv_heads);
-  write(k_cache_, (unit_ >= s_.heads) & (unit_ < first_value), unit_ - s_.heads);
-  write(v_cache_, unit_ >= first_value, unit_ - first_value);
+  write(RopePart::kKey, k_cache_, s_.heads);
+  write(RopePart::kValue, v_cache_, s_.heads + s_.kv_heads);
 }
 
 Result<Kernel> RopeBuilder::build() {
   declare();
+  choose_pair();
   load();
-  if (s_.q_norm || s_.k_norm) {
+  if ((s_.q_norm && has(RopePart::kQuery)) || (s_.k_norm && has(RopePart::kKey))) {
     const Val squares = select(active_, fma(a_.get(), a_.get(), b_.get() * b_.get()), 0.0f);
     normalize(rsqrt(
         fma(k_.sum(squares, k_.threads()), 1.0f / static_cast<float>(s_.head_dim), s_.norm_eps)));
   }
   if (s_.rope) rotate();
-  k_.when(active_ & (unit_ < s_.heads), [&] {
-    const Val row = (token_ * s_.heads + unit_) * s_.head_dim;
-    q_out_.store(row + first_, a_.get());
-    q_out_.store(row + second_, b_.get());
-  });
-  write_caches();
+  if (has(RopePart::kQuery)) {
+    k_.when(s_.part == RopePart::kAll ? active_ & is(RopePart::kQuery) : active_, [&] {
+      const Val row = (token_ * s_.heads + unit_) * s_.head_dim;
+      q_out_.store(row + first_, a_.get());
+      q_out_.store(row + second_, b_.get());
+    });
+  }
+  if (has_cache()) write_caches();
   return k_.finish();
 }
 
 }  // namespace
 
-Result<Kernel> build_kv_slots(uint32_t page_size) {
-  if (page_size == 0) return error(Code::kInvalidArgument, "pages of 0 places");
-  Builder k("kv_slots", kSlotThreads);
-  Buf positions = k.in("positions"), sequences = k.in("sequence_of"), table = k.in("page_table");
-  Buf slots = k.out("slots"), errors = k.in_out("errors");
-  const Val tokens = k.param_u32("tokens"), blocks = k.param_u32("blocks"),
-            pages = k.param_u32("pages");
-  const Val t = k.group_x() * kSlotThreads + k.tid();
-  k.when(t < tokens, [&] {
-    const Val position = positions.u32(t), block = position / page_size;
-    const Val page = table.u32(sequences.u32(t) * blocks + min(block, blocks - 1));
-    const Val known = (block < blocks) & (page < pages);
-    slots.store(
-        t, select(known, page * page_size + position % page_size, k.constant(Kind::kU32, kNoSlot)));
-    k.when(~known, [&] { errors.atomic_add(0, 1u); });
-  });
-  return k.finish();
-}
-
 Result<Kernel> build_rope_kv_write(const RopeSpec& s, uint32_t page_size) {
-  const bool known = s.cache == "f16" || s.cache == "f32" || s.cache == "bf16";
-  if (!known || s.heads == 0 || s.kv_heads == 0 || page_size == 0 || s.head_dim == 0 ||
-      s.head_dim % 2 != 0 || s.head_dim > kMaxHeadDim || s.rotary_dim > s.head_dim ||
-      s.rotary_dim % 2 != 0 || (s.rope && s.rotary_dim == 0)) {
+  if (!is_cache_format(s.cache) || s.heads == 0 || s.kv_heads == 0 || page_size == 0 ||
+      s.head_dim == 0 || s.head_dim % 2 != 0 || s.head_dim > kMaxHeadDim ||
+      s.rotary_dim > s.head_dim || s.rotary_dim % 2 != 0 || (s.rope && s.rotary_dim == 0)) {
     return error(
         Code::kInvalidArgument,
         "rope_kv_write of {} + 2 x {} heads of {}, {} of them rotated, cache {}: no such kernel",

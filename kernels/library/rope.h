@@ -11,6 +11,10 @@
 
 namespace bp::kernels {
 
+// What one launch does. One launch does all where the device binds enough buffers (9 to 12), and
+// three launches do it where it does not: each part needs 8 at most.
+enum class RopePart : uint8_t { kAll, kQuery, kKey, kValue };
+
 struct RopeSpec {
   std::string cache = "f16";  // or "f32", "bf16"
   bool separate = false;      // q, k, v are three tensors, not the merged one
@@ -20,17 +24,17 @@ struct RopeSpec {
   uint32_t rotary_dim = 0;                         // R, even, at most D
   bool interleaved = false;
   float norm_eps = 1e-6f;
+  RopePart part = RopePart::kAll;
 };
 
-// Where each token's keys go: launch on grid (ceil(T / 64), 1). Buffers: positions [T]; sequence_of
-// [T]; page_table [S, B]; slots [T] = page × page_size + place in the page, or ~0 where the page is
-// outside the pool; errors: one word that counts those. Params: tokens, blocks (B), pages (P). Once
-// a pass; its result serves every layer.
-Result<Kernel> build_kv_slots(uint32_t page_size);
-
-// Launch on grid (T, H + 2G). Buffers: qkv [T, (H + 2G) D], or q, k, v; rope [T, R] (with `rope`);
-// q_norm [D]; k_norm [D] (each when given); slots [T]; q_out [T, H·D]; k cache; v cache
-// [P, G, page_size, D]. Tokens without a slot write no cache.
+// Launch on grid (T, H + 2G); of one part: (T, H), (T, G), (T, G). Buffers in order, those in
+// brackets by part: qkv [T, (H + 2G) D], or with `separate` q [all, query], k [all, key], v [all,
+// value]; rope [T, R] (with `rope`) [all, query, key]; q_norm [D] (when given) [all, query];
+// k_norm [D] (when given) [all, key]; positions [T], sequence_of [T], page_table [S, B] [all, key,
+// value]; q_out [T, H·D] [all, query]; k cache [all, key]; v cache [all, value], both [P, G,
+// page_size, D]. Tokens whose page is outside [0, P) or whose block is outside [0, B) write no
+// cache; the host checks all of them before a pass. Params, both u32: blocks (B), pages (P); of the
+// query part none.
 Result<Kernel> build_rope_kv_write(const RopeSpec& spec, uint32_t page_size);
 
 }  // namespace bp::kernels

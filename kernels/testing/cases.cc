@@ -13,6 +13,7 @@
 #include "backplane/float16.h"
 #include "kernels/library/weights.h"
 #include "kernels/testing/decode_cases.h"
+#include "kernels/testing/paged_cases.h"
 
 namespace bp::kernels::testing {
 namespace {
@@ -217,9 +218,10 @@ Result<Case> norm_case(const NormSpec& spec, const NormSchedule& schedule, uint3
   out.buffers = {words_of(x)};
   if (spec.normalize)
     out.buffers.push_back(words_of(gain)), out.params = {std::bit_cast<uint32_t>(eps)};
-  if (spec.residual) out.buffers.push_back(words_of(residual));
+  const bool in_place = spec.residual && spec.residual_in_place;
+  if (spec.residual && !in_place) out.buffers.push_back(words_of(residual));
   const size_t first = out.buffers.size();
-  if (spec.write_f32) out.buffers.push_back(poison(total));
+  if (spec.write_f32) out.buffers.push_back(in_place ? words_of(residual) : poison(total));
   if (spec.write_int8) {
     out.buffers.push_back(poison(total / 4));
     out.buffers.push_back(poison(total / 16));
@@ -234,24 +236,29 @@ Result<Case> norm_case(const NormSpec& spec, const NormSchedule& schedule, uint3
   return out;
 }
 
-Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint64_t seed) {
+Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint64_t seed,
+                       uint32_t all_tokens, uint32_t first_row) {
   Random random(seed);
   Case out;
   out.kernel = BP_TRY(build_gemv(spec, schedule));
   out.name =
       fmt::format("{}_{}x{}_x{}_t{}l{}r{}u{}{}{}{}{}", out.kernel.name, spec.rows, spec.columns,
-                  spec.tokens, schedule.threads, schedule.lanes_per_row, schedule.rows_per_thread,
+                  all_tokens, schedule.threads, schedule.lanes_per_row, schedule.rows_per_thread,
                   schedule.unroll, spec.int8 ? "_int8" : "", spec.bias ? "_bias" : "",
                   spec.residual ? "_residual" : "", spec.separate_up ? "_up" : "");
   out.grid_x = gemv_groups(spec, schedule);
-  const size_t rows = spec.rows, columns = spec.columns, tokens = spec.tokens;
+  out.grid_y = (all_tokens + spec.tokens - 1) / spec.tokens;
+  out.params = {all_tokens, first_row};
+  const size_t rows = spec.rows, columns = spec.columns, tokens = all_tokens;
+  const size_t y_rows = spec.y_rows != 0 ? spec.y_rows : rows;
+  out.partly_written = y_rows != rows;
   const bool merged = spec.glu && !spec.separate_up;
   const Weights gate =
       random_weights(spec.format, merged ? 2 * spec.rows : spec.rows, spec.columns, &random);
   const Weights up = random_weights(spec.format, spec.rows, spec.columns, &random);
   std::vector<float> x = random.uniform(tokens * columns, -2, 2);
-  const std::vector<float> bias = random.uniform(spec.glu ? 2 * rows : rows, -1, 1),
-                           residual = random.uniform(tokens * rows, -1, 1);
+  const std::vector<float> bias = random.uniform(spec.glu ? 2 * y_rows : y_rows, -1, 1),
+                           residual = random.uniform(tokens * y_rows, -1, 1);
   out.buffers = gate.planes;
   if (spec.separate_up) out.buffers.insert(out.buffers.end(), up.planes.begin(), up.planes.end());
   if (spec.int8) {
@@ -265,9 +272,11 @@ Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint6
   if (spec.bias) out.buffers.push_back(words_of(bias));
   const bool in_place = spec.residual && spec.residual_in_place;
   if (spec.residual && !in_place) out.buffers.push_back(words_of(residual));
-  out.buffers.push_back(in_place ? words_of(residual) : poison(tokens * rows));
+  out.buffers.push_back(in_place ? words_of(residual) : poison(tokens * y_rows));
 
-  auto want = std::make_shared<std::vector<double>>(tokens * rows);
+  // What the launch leaves alone keeps what was there.
+  const std::vector<float> before = floats_of(out.buffers.back());
+  const auto want = std::make_shared<std::vector<double>>(before.begin(), before.end());
   const auto product = [&](const std::vector<float>& w, size_t row, size_t token) {
     double sum = 0;
     for (size_t i = 0; i < columns; ++i)
@@ -276,22 +285,41 @@ Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint6
   };
   for (size_t t = 0; t < tokens; ++t) {
     for (size_t r = 0; r < rows; ++r) {
-      double y = product(gate.values, r, t) + (spec.bias ? bias[r] : 0.0f);
+      const size_t at = first_row + r;
+      double y = product(gate.values, r, t) + (spec.bias ? bias[at] : 0.0f);
       y = reference_activation(spec.activation, y);
       if (spec.glu) {
         const double second = merged ? product(gate.values, r + rows, t) : product(up.values, r, t);
-        y *= second + (spec.bias ? bias[r + rows] : 0.0f);
+        y *= second + (spec.bias ? bias[at + y_rows] : 0.0f);
       }
       if (spec.softcap > 0) y = spec.softcap * std::tanh(y / spec.softcap);
-      if (spec.residual) y += residual[t * rows + r];
-      (*want)[t * rows + r] = y;
+      if (spec.residual) y += residual[t * y_rows + at];
+      (*want)[t * y_rows + at] = y;
     }
   }
-  out.check = [want](const std::vector<Words>& b) -> std::string {
+  const Words untouched = out.buffers.back();
+  out.check = [=](const std::vector<Words>& b) -> std::string {
+    std::vector<float> got;
+    std::vector<double> expected;
+    for (size_t t = 0; t < tokens; ++t) {
+      for (size_t r = 0; r < y_rows; ++r) {
+        const size_t at = t * y_rows + r;
+        if (r < first_row || r >= first_row + rows) {
+          if (b.back()[at] != untouched[at]) return fmt::format("row {} was written", r);
+          continue;
+        }
+        got.push_back(std::bit_cast<float>(b.back()[at]));
+        expected.push_back((*want)[at]);
+      }
+    }
     std::string why;
-    return close(floats_of(b.back()), *want, 1e-5, &why) ? "" : why;
+    return close(got, expected, 1e-5, &why) ? "" : why;
   };
   return out;
+}
+
+Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint64_t seed) {
+  return gemv_case(spec, schedule, seed, spec.tokens, 0);
 }
 
 std::vector<std::string> profile_names() {
@@ -344,18 +372,32 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
     spec = {
         .format = format, .rows = 9, .columns = 96, .glu = true, .activation = Activation::kSilu};
     out.push_back(BP_TRY(gemv_case(spec, default_schedule(spec, caps), ++seed)));
+    // Rows 5 to 13 of 20, five tokens by fours.
+    spec = {.format = format,
+            .rows = 9,
+            .y_rows = 20,
+            .columns = 96,
+            .tokens = 4,
+            .bias = true,
+            .residual = true,
+            .residual_in_place = true};
+    out.push_back(BP_TRY(gemv_case(spec, default_schedule(spec, caps), ++seed, 5, 5)));
     if (!find_weight_reader(format)->has_int8()) continue;
     spec = {.format = format, .int8 = true, .rows = 21, .columns = 1184, .softcap = 5.0f};
     out.push_back(BP_TRY(gemv_case(spec, {128, 32, 2, 2}, ++seed)));
   }
   out.push_back(
-      BP_TRY(embed_case({.format = "q4_g32", .rows = 9, .columns = 96, .scale = 3.0f}, 32, 61)));
+      BP_TRY(embed_case({.format = "q4_g32", .columns = 96, .scale = 3.0f}, 9, 0, 32, 61)));
+  out.push_back(BP_TRY(embed_case({.format = "q8_g32", .columns = 64}, 9, 4, 32, 61)));
   out.push_back(BP_TRY(argmax_case(3, 1000, 128, 62)));
-  out.push_back(BP_TRY(kv_slots_case(16, 63)));
-  out.push_back(BP_TRY(token_map_case()));
-  out.push_back(BP_TRY(rope_case(
-      {.q_norm = true, .k_norm = true, .heads = 4, .kv_heads = 2, .head_dim = 48, .rotary_dim = 32},
-      4, 64)));
+  RopeSpec rope{
+      .q_norm = true, .k_norm = true, .heads = 4, .kv_heads = 2, .head_dim = 48, .rotary_dim = 32};
+  for (RopePart part : {RopePart::kAll, RopePart::kQuery, RopePart::kKey, RopePart::kValue}) {
+    // In one launch it takes more buffers than some devices bind.
+    if (part == RopePart::kAll && caps.max_buffers < 11) continue;
+    rope.part = part;
+    out.push_back(BP_TRY(rope_case(rope, 4, 64)));
+  }
   AttentionSpec attention{.heads = 8, .kv_heads = 2, .head_dim = 64, .scale = 0.125f};
   out.push_back(BP_TRY(attention_case(attention, default_schedule(attention, caps, 3, 77), 65)));
   attention = {.cache = "bf16",

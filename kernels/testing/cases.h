@@ -61,6 +61,9 @@ Weights random_weights(const std::string& format, uint32_t rows, uint32_t column
 Result<Case> norm_case(const NormSpec& spec, const NormSchedule& schedule, uint32_t rows,
                        uint64_t seed);
 Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint64_t seed);
+// The rows from `first_row` on of a longer y, for any number of tokens.
+Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint64_t seed,
+                       uint32_t all_tokens, uint32_t first_row);
 
 // One of each family and format, at small awkward shapes, with schedules that `caps` can run.
 Result<std::vector<Case>> sample_cases(const Caps& caps);

@@ -32,17 +32,6 @@ namespace {
 constexpr double kStreamBytesPerNs = 20;
 constexpr double kMatrixOpsPerNs = 500;
 
-bool extremum(const Ranges& ranges, const bp_dim& dim, uint64_t bp_symbol_range::*field,
-              uint64_t* out) noexcept {
-  uint64_t product = 0;
-  if (dim.symbol >= 0) {
-    if (static_cast<uint32_t>(dim.symbol) >= ranges.count) return false;
-    const uint64_t symbol = ranges.symbols[dim.symbol].*field;
-    if (__builtin_mul_overflow(dim.scale, symbol, &product)) return false;
-  }
-  return !__builtin_add_overflow(product, dim.offset, out);
-}
-
 uint64_t estimate_ns(const Op& op, const Ranges& ranges) noexcept {
   double bytes = 0;
   double operations = 0;
@@ -309,13 +298,6 @@ Weight Weight::matrix(uint64_t index) const noexcept {
   Weight out = part(index * matrix_rows, rows);
   out.matrices = 1;
   return out;
-}
-
-bool Ranges::maximum(const bp_dim& dim, uint64_t* out) const noexcept {
-  return extremum(*this, dim, &bp_symbol_range::maximum, out);
-}
-bool Ranges::typical(const bp_dim& dim, uint64_t* out) const noexcept {
-  return extremum(*this, dim, &bp_symbol_range::typical, out);
 }
 
 const bp_kernel_api kKernelApi = {

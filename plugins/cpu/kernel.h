@@ -12,21 +12,13 @@
 #include <cstdint>
 #include <memory>
 
+#include "backplane/op_shapes.h"
 #include "plugins/cpu/device.h"
 #include "plugins/cpu/isa.h"
-#include "plugins/cpu/op.h"
 
 namespace bp::cpu {
 
-// Ranges of the symbols that a kernel must serve.
-struct Ranges {
-  const bp_symbol_range* symbols = nullptr;
-  uint32_t count = 0;
-
-  // Largest and typical extent of a dimension; false when it overflows or has no such symbol.
-  bool maximum(const bp_dim& dim, uint64_t* out) const noexcept;
-  bool typical(const bp_dim& dim, uint64_t* out) const noexcept;
-};
+using namespace ops;  // Op, Operand, Reason, Format, Ranges: every line of this plugin has them
 
 // Bytes of one weight where the host has them mapped.
 struct Weight {

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "backplane/float16.h"
-#include "plugins/cpu/op.h"
+#include "plugins/cpu/kernel.h"
 
 namespace bp::cpu {
 

@@ -3,20 +3,12 @@
 #pragma once
 
 #include <cmath>
-#include <cstdint>
-#include <string_view>
+
+#include "backplane/op_shapes.h"
 
 namespace bp::cpu {
 
-enum class Activation : uint8_t { kNone, kSilu, kGelu, kGeluTanh };
-
-inline bool parse_activation(std::string_view name, Activation* out) noexcept {
-  if (name == "none") return *out = Activation::kNone, true;
-  if (name == "silu") return *out = Activation::kSilu, true;
-  if (name == "gelu") return *out = Activation::kGelu, true;
-  if (name == "gelu_tanh") return *out = Activation::kGeluTanh, true;
-  return false;
-}
+using ops::Activation;
 
 // In double where T is: the reference kernels; in float: the rest of a row after tuned loops.
 template <class T>

@@ -7,9 +7,6 @@
 
 namespace bp::cpu {
 
-// Kernels keep one head on the stack.
-inline constexpr int64_t kMaxHeadDim = 1024;
-
 // Where a cache keeps position p of a sequence.
 struct CacheShape {
   uint64_t pages = 0;  // P

@@ -8,9 +8,6 @@
 
 namespace bp::cpu {
 
-// Rows of an expert step are addressed with 32-bit ids; a token uses at most this many experts.
-inline constexpr int64_t kMaxExpertsUsed = 64;
-
 // y[T, N] = cap(act(x[T, K] · weight[N, K]ᵀ + bias)) + residual
 class LinearOp : public Kernel {
  public:

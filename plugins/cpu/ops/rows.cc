@@ -10,58 +10,27 @@
 namespace bp::cpu {
 
 bool EmbedOp::describe(const Op& op, Reason& reason) {
-  const Operand& ids = op.input(0);
-  const Operand& table = op.input(1);
-  const Operand& y = op.output(0);
-  if (!check_counts(op, 2, 2, 1, reason) || !check_attributes(op, {"scale"}, reason) ||
-      !check_value(ids, Format::kI32, 1, "token_ids", reason) ||
-      !check_weight(table, 2, "table", reason) || !check_value(y, Format::kF32, 2, "y", reason) ||
-      !check_same(ids, 0, y, 0, "y", reason)) {
-    return false;
-  }
-  table.constant_dim(0, &vocabulary_);
-  table.constant_dim(1, &columns_);
-  double scale = 1;
-  if (!check_extent(y, 1, columns_, "y", reason) ||
-      !op.float_attribute("scale", false, &scale, reason)) {
-    return false;
-  }
-  scale_ = static_cast<float>(scale);
+  EmbedShape shape;
+  if (!shape.read(op, reason)) return false;
+  vocabulary_ = shape.vocabulary;
+  columns_ = shape.columns;
+  scale_ = shape.scale;
   return true;
 }
 
 bool RmsNormOp::describe(const Op& op, Reason& reason) {
-  const Operand& x = op.input(0);
-  const Operand& residual = op.input(2);
-  const Operand& y = op.output(0);
-  if (!check_counts(op, 2, 3, 1, reason) || !check_attributes(op, {"eps"}, reason) ||
-      !check_value(x, Format::kF32, 2, "x", reason) ||
-      !check_value(y, Format::kF32, 2, "y", reason) || !check_same(x, 0, y, 0, "y", reason) ||
-      !check_same(x, 1, y, 1, "y", reason)) {
-    return false;
-  }
-  if (!x.constant_dim(1, &columns_)) return reason.no("x has no constant width");
-  if (!check_vector(op.input(1), columns_, "gain", reason)) return false;
-  if (residual.present() && (!check_value(residual, Format::kF32, 2, "residual", reason) ||
-                             !check_same(residual, 0, y, 0, "residual", reason) ||
-                             !check_same(residual, 1, y, 1, "residual", reason))) {
-    return false;
-  }
-  return op.float_attribute("eps", true, &eps_, reason);
+  RmsNormShape shape;
+  if (!shape.read(op, reason)) return false;
+  columns_ = shape.columns;
+  eps_ = shape.eps;
+  return true;
 }
 
 bool GatherRowsOp::describe(const Op& op, Reason& reason) {
-  const Operand& x = op.input(0);
-  const Operand& rows = op.input(1);
-  const Operand& y = op.output(0);
-  if (!check_counts(op, 2, 2, 1, reason) || !check_attributes(op, {}, reason) ||
-      !check_value(x, Format::kF32, 2, "x", reason) ||
-      !check_value(rows, Format::kI32, 1, "rows", reason) ||
-      !check_value(y, Format::kF32, 2, "y", reason) || !check_same(rows, 0, y, 0, "y", reason) ||
-      !check_same(x, 1, y, 1, "y", reason)) {
-    return false;
-  }
-  return x.constant_dim(1, &columns_) || reason.no("x has no constant width");
+  GatherRowsShape shape;
+  if (!shape.read(op, reason)) return false;
+  columns_ = shape.columns;
+  return true;
 }
 
 bp_status GatherRowsOp::run(const Run& run, bp_error* error) const {
@@ -78,32 +47,12 @@ bp_status GatherRowsOp::run(const Run& run, bp_error* error) const {
 }
 
 bool MoeRouteOp::describe(const Op& op, Reason& reason) {
-  const Operand& logits = op.input(0);
-  const Operand& ids = op.output(0);
-  const Operand& shares = op.output(1);
-  if (!check_counts(op, 1, 1, 2, reason) ||
-      !check_attributes(op, {"experts_used", "normalize"}, reason) ||
-      !check_value(logits, Format::kF32, 2, "logits", reason) ||
-      !check_value(ids, Format::kI32, 2, "ids", reason) ||
-      !check_value(shares, Format::kF32, 2, "weights", reason) ||
-      !check_same(logits, 0, ids, 0, "ids", reason) ||
-      !check_same(logits, 0, shares, 0, "weights", reason)) {
-    return false;
-  }
-  if (!logits.constant_dim(1, &experts_) || experts_ > INT32_MAX) {
-    return reason.no("logits have no constant width");
-  }
-  int64_t used = 0;
-  int64_t normalize = 0;
-  if (!op.int_attribute("experts_used", true, 1, kMaxExpertsUsed, &used, reason) ||
-      !op.int_attribute("normalize", true, 0, 1, &normalize, reason)) {
-    return false;
-  }
-  experts_used_ = static_cast<uint64_t>(used);
-  normalize_ = normalize != 0;
-  if (experts_used_ > experts_) return reason.no("more experts used than there are");
-  return check_extent(ids, 1, experts_used_, "ids", reason) &&
-         check_extent(shares, 1, experts_used_, "weights", reason);
+  MoeRouteShape shape;
+  if (!shape.read(op, reason)) return false;
+  experts_ = shape.experts;
+  experts_used_ = shape.experts_used;
+  normalize_ = shape.normalize;
+  return true;
 }
 
 bp_status MoeRouteOp::run(const Run& run, bp_error*) const {

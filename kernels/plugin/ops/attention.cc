@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ops around the paged KV cache: rope_kv_write and attention.
+#include "kernels/library/attention.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "kernels/library/rope.h"
+#include "kernels/plugin/planner.h"
+
+namespace bp::kernels {
+namespace {
+
+// Decoding splits the keys among workgroups; beyond so many tokens there are groups enough.
+constexpr uint64_t kDecodeTokens = 8;
+
+struct RopeInputs {
+  int64_t rope = -1, q_norm = -1, k_norm = -1;
+  uint32_t q_norm_plane = 0, k_norm_plane = 0;
+};
+
+// Buffers as rope.h lists them.
+std::vector<Argument> rope_arguments(const RopeSpec& s, const RopeInputs& in) {
+  const bool all = s.part == RopePart::kAll, query = all || s.part == RopePart::kQuery,
+             key = all || s.part == RopePart::kKey, value = all || s.part == RopePart::kValue;
+  std::vector<Argument> out;
+  if (!s.separate || query) out.push_back(input(0));
+  if (s.separate && key) out.push_back(input(1));
+  if (s.separate && value) out.push_back(input(2));
+  if (s.rope && (query || key)) out.push_back(input(3));
+  if (s.q_norm && query) out.push_back(weight(in.q_norm_plane));
+  if (s.k_norm && key) out.push_back(weight(in.k_norm_plane));
+  if (key || value) out.insert(out.end(), {input(6), input(7), input(8)});
+  if (query) out.push_back(output(0));
+  if (key) out.push_back(input(9));
+  if (value) out.push_back(input(10));
+  return out;
+}
+
+Result<Launch> rope_launch(RopeSpec spec, RopePart part, const ops::RopeKvWriteShape& shape,
+                           const RopeInputs& in, Planner& planner) {
+  spec.part = part;
+  const auto page_size = static_cast<uint32_t>(shape.page_size);
+  Launch launch;
+  launch.kernel = BP_TRY(planner.kernel(
+      fmt::format("rope {} {} {}{}{} {}/{}x{} r{} i{} eps {} part {} page {}", spec.cache,
+                  spec.separate, spec.rope, spec.q_norm, spec.k_norm, spec.heads, spec.kv_heads,
+                  spec.head_dim, spec.rotary_dim, spec.interleaved, spec.norm_eps,
+                  static_cast<int>(part), page_size),
+      [&] { return build_rope_kv_write(spec, page_size); }));
+  launch.arguments = rope_arguments(spec, in);
+  if (part != RopePart::kQuery) launch.params = {{shape.blocks, 1, 1}, {shape.pages, 1, 1}};
+  const uint32_t rows = part == RopePart::kAll     ? spec.heads + 2 * spec.kv_heads
+                        : part == RopePart::kQuery ? spec.heads
+                                                   : spec.kv_heads;
+  launch.grid_x = {shape.tokens, 1, 1};
+  launch.grid_y = Count::of(rows);
+  return launch;
+}
+
+AttentionSpec spec_of(const ops::AttentionShape& shape) {
+  AttentionSpec spec;
+  spec.cache = format_name(shape.cache_format);
+  spec.heads = static_cast<uint32_t>(shape.heads);
+  spec.kv_heads = static_cast<uint32_t>(shape.kv_heads);
+  spec.head_dim = static_cast<uint32_t>(shape.head_dim);
+  spec.page_size = static_cast<uint32_t>(shape.page_size);
+  spec.window = static_cast<uint32_t>(shape.window);
+  spec.scale = shape.scale;
+  spec.softcap = shape.softcap;
+  return spec;
+}
+
+std::string key_of(const AttentionSpec& s) {
+  return fmt::format("attention {} {}/{}x{} page {} window {} scale {} cap {}", s.cache, s.heads,
+                     s.kv_heads, s.head_dim, s.page_size, s.window, s.scale, s.softcap);
+}
+
+// Attention for passes of up to `tokens` tokens. With several parts, their results go to the
+// workspace and a second launch joins them.
+Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tokens,
+                                  uint64_t context, Planner& planner, uint64_t* workspace) {
+  const AttentionSpec spec = spec_of(shape);
+  AttentionSchedule schedule =
+      default_schedule(spec, planner.caps(), static_cast<uint32_t>(tokens),
+                       static_cast<uint32_t>(std::min<uint64_t>(context, UINT32_MAX)));
+  if (tokens > kDecodeTokens) schedule.splits = 1;
+  Launch launch;
+  launch.kernel =
+      BP_TRY(planner.kernel(fmt::format("{} t{} h{} s{}", key_of(spec), schedule.threads,
+                                        schedule.heads_per_group, schedule.splits),
+                            [&] { return build_attention(spec, schedule); }));
+  launch.arguments = {input(0), input(1), input(2), input(3), input(4), input(5)};
+  launch.params = {{shape.sequences, 1, 1}, {shape.blocks, 1, 1}, {shape.pages, 1, 1}};
+  launch.grid_x = {shape.tokens, 1, spec.heads / schedule.heads_per_group};
+  launch.grid_y = Count::of(schedule.splits);
+  if (schedule.splits == 1) {
+    launch.arguments.push_back(output(0));
+    return Variant{tokens, {std::move(launch)}};
+  }
+  const uint64_t rows = tokens * spec.heads * schedule.splits;
+  const uint64_t partial_bytes = (rows * spec.head_dim * 4 + 255) / 256 * 256;
+  const uint64_t sums_bytes = rows * 8;
+  *workspace = std::max(*workspace, partial_bytes + sums_bytes);
+  const Argument partial{Argument::kWorkspace, 0, 0, partial_bytes};
+  const Argument sums{Argument::kWorkspace, 0, partial_bytes, sums_bytes};
+  launch.arguments.insert(launch.arguments.end(), {partial, sums});
+  Launch join;
+  const uint32_t threads =
+      std::max(std::min<uint32_t>(128, planner.caps().max_threads), planner.caps().subgroup_size);
+  join.kernel =
+      BP_TRY(planner.kernel(fmt::format("combine {} s{}", spec.head_dim, schedule.splits), [&] {
+        return build_attention_combine(spec, schedule.splits, threads);
+      }));
+  join.arguments = {partial, sums, output(0)};
+  join.grid_x = {shape.tokens, 1, spec.heads};
+  join.grid_y = Count::of(1);
+  return Variant{tokens, {std::move(launch), std::move(join)}};
+}
+
+}  // namespace
+
+Result<Program> plan_rope_kv_write(const ops::Op& op, Planner& planner) {
+  const auto shape = BP_TRY(read_shape<ops::RopeKvWriteShape>(op));
+  Program program;
+  program.tokens = shape.tokens;
+  RopeSpec spec;
+  spec.cache = format_name(shape.cache_format);
+  spec.separate = !shape.is_merged;
+  spec.rope = shape.has_rope && shape.rotary_dim != 0;
+  spec.q_norm = shape.has_q_norm;
+  spec.k_norm = shape.has_k_norm;
+  spec.heads = static_cast<uint32_t>(shape.heads);
+  spec.kv_heads = static_cast<uint32_t>(shape.kv_heads);
+  spec.head_dim = static_cast<uint32_t>(shape.head_dim);
+  spec.rotary_dim = static_cast<uint32_t>(shape.rotary_dim);
+  spec.interleaved = shape.is_interleaved;
+  spec.norm_eps = static_cast<float>(shape.norm_eps);
+  RopeInputs in;
+  const WeightFormat& f32 = format_of(ops::Format::kF32);
+  if (spec.q_norm) in.q_norm_plane = use_whole(&program, 4, f32, shape.head_dim);
+  if (spec.k_norm) in.k_norm_plane = use_whole(&program, 5, f32, shape.head_dim);
+  Variant variant{BP_TRY(planner.maximum(shape.tokens)), {}};
+  spec.part = RopePart::kAll;
+  if (rope_arguments(spec, in).size() <= planner.caps().max_buffers) {
+    variant.launches.push_back(BP_TRY(rope_launch(spec, RopePart::kAll, shape, in, planner)));
+  } else {
+    for (const RopePart part : {RopePart::kQuery, RopePart::kKey, RopePart::kValue}) {
+      variant.launches.push_back(BP_TRY(rope_launch(spec, part, shape, in, planner)));
+    }
+  }
+  program.variants.push_back(std::move(variant));
+  return program;
+}
+
+Result<Program> plan_attention(const ops::Op& op, Planner& planner) {
+  const auto shape = BP_TRY(read_shape<ops::AttentionShape>(op));
+  Program program;
+  program.tokens = shape.tokens;
+  const uint64_t most = BP_TRY(planner.maximum(shape.tokens));
+  uint64_t context = 0;
+  if (__builtin_mul_overflow(BP_TRY(planner.maximum(shape.blocks)), shape.page_size, &context)) {
+    return error(Code::kUnimplemented, "the context is too long");
+  }
+  for (const uint64_t tokens : {uint64_t{1}, kDecodeTokens, most}) {
+    if (!program.variants.empty() && program.variants.back().max_tokens >= most) break;
+    program.variants.push_back(BP_TRY(attention_variant(shape, std::min(tokens, most), context,
+                                                        planner, &program.workspace_bytes)));
+  }
+  return program;
+}
+
+}  // namespace bp::kernels

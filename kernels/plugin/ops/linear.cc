@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// linear and linear_glu: a GEMV for a few tokens; matrices too large for one binding in parts.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "kernels/library/gemv.h"
+#include "kernels/library/weights.h"
+#include "kernels/plugin/planner.h"
+
+namespace bp::kernels {
+namespace {
+
+// Tokens that share one read of the weights, by variant. The last also serves all larger passes.
+constexpr uint32_t kTokensAtOnce[] = {1, 4, 8};
+
+// A product with the weights of an op, as both ops need it.
+struct Product {
+  GemvSpec spec;      // without rows and tokens
+  uint64_t rows = 0;  // of y
+  bp_dim tokens{};
+  uint32_t gate_input = 1, up_input = 0;  // up_input 0: merged or none
+  bool has_bias = false;
+  int32_t residual_input = -1;
+};
+
+// Planes of the rows [first, first + count) of one matrix.
+void use_rows(Program* program, const Product& p, uint32_t input, uint64_t first, uint64_t count) {
+  const WeightFormat& format = *find_weight_format(p.spec.format);
+  const uint64_t blocks = p.spec.columns / format.block_elements;
+  program->weights.push_back({input, &format, {first * blocks, count * blocks}});
+}
+
+std::string key_of(const GemvSpec& s) {
+  return fmt::format("gemv {} {}/{}x{} t{} int8 {} glu {}{} bias {} residual {} act {} cap {}",
+                     s.format, s.rows, s.y_rows, s.columns, s.tokens, s.int8, s.glu, s.separate_up,
+                     s.bias, s.residual, static_cast<int>(s.activation), s.softcap);
+}
+
+// The launch for one part of the rows, whose planes are those of weights[first_use …].
+Result<Launch> part_launch(const Product& p, GemvSpec spec, uint64_t first_row, size_t first_use,
+                           int32_t bias_plane, const Program& program, Planner& planner) {
+  const GemvSchedule schedule = default_schedule(spec, planner.caps());
+  Launch launch;
+  launch.kernel = BP_TRY(planner.kernel(key_of(spec), [&] { return build_gemv(spec, schedule); }));
+  const uint32_t uses = spec.separate_up ? 2 : 1;
+  for (uint32_t plane = program.plane(first_use); plane < program.plane(first_use + uses);
+       ++plane) {
+    launch.arguments.push_back(weight(plane));
+  }
+  launch.arguments.push_back(input(0));
+  if (spec.bias) launch.arguments.push_back(weight(static_cast<uint32_t>(bias_plane)));
+  launch.arguments.push_back(output(0));
+  launch.params = {{p.tokens, 1, 1}, Count::of(first_row)};
+  launch.grid_x = Count::of(gemv_groups(spec, schedule));
+  launch.grid_y = {p.tokens, spec.tokens, 1};
+  return launch;
+}
+
+Result<Program> plan_product(const Product& p, Planner& planner) {
+  Program program;
+  program.tokens = p.tokens;
+  const WeightFormat& format = *find_weight_format(p.spec.format);
+  const bool merged = p.spec.glu && p.up_input == 0;
+  // Both halves of a merged matrix share a binding where they fit into one.
+  uint64_t at_once =
+      BP_TRY(planner.rows_at_once(format, merged ? 2 * p.rows : p.rows, p.spec.columns));
+  const bool split_halves = merged && at_once < 2 * p.rows;
+  if (merged) at_once = std::min(at_once, p.rows);
+  const int32_t bias_plane =
+      p.has_bias ? static_cast<int32_t>(use_whole(&program, 2, format_of(ops::Format::kF32),
+                                                  p.spec.glu ? 2 * p.rows : p.rows))
+                 : -1;
+  if (p.residual_input >= 0) {
+    program.in_place.push_back(
+        {static_cast<uint32_t>(p.residual_input), 0, {p.tokens, 1, p.rows * sizeof(float)}});
+  }
+  const uint64_t most = BP_TRY(planner.maximum(p.tokens));
+  for (size_t v = 0; v < std::size(kTokensAtOnce); ++v) {
+    if (v > 0 && most <= kTokensAtOnce[v - 1]) break;
+    const bool last = v + 1 == std::size(kTokensAtOnce);
+    program.variants.push_back({last ? most : kTokensAtOnce[v], {}});
+  }
+  for (uint64_t first = 0; first < p.rows; first += at_once) {
+    GemvSpec spec = p.spec;
+    spec.rows = static_cast<uint32_t>(std::min(at_once, p.rows - first));
+    spec.y_rows = static_cast<uint32_t>(p.rows);
+    spec.separate_up = spec.glu && (!merged || split_halves);
+    const size_t first_use = program.weights.size();
+    if (merged && !split_halves) {
+      use_rows(&program, p, p.gate_input, 0, 2 * p.rows);
+    } else {
+      use_rows(&program, p, p.gate_input, first, spec.rows);
+      if (spec.glu && merged) use_rows(&program, p, p.gate_input, p.rows + first, spec.rows);
+      if (spec.glu && !merged) use_rows(&program, p, p.up_input, first, spec.rows);
+    }
+    for (size_t v = 0; v < program.variants.size(); ++v) {
+      spec.tokens = kTokensAtOnce[v];
+      program.variants[v].launches.push_back(
+          BP_TRY(part_launch(p, spec, first, first_use, bias_plane, program, planner)));
+    }
+  }
+  return program;
+}
+
+Status check_size(uint64_t rows, uint64_t columns) {
+  if (rows <= UINT32_MAX / 2 && columns <= UINT32_MAX / 2) return {};
+  return error(Code::kUnimplemented, "a matrix of {} x {}", rows, columns);
+}
+
+}  // namespace
+
+Result<Program> plan_linear(const ops::Op& op, Planner& planner) {
+  const auto shape = BP_TRY(read_shape<ops::LinearShape>(op));
+  BP_TRY(check_size(shape.rows, shape.columns));
+  Product p;
+  p.spec.format = format_name(shape.format);
+  p.spec.columns = static_cast<uint32_t>(shape.columns);
+  p.spec.bias = p.has_bias = shape.has_bias;
+  p.spec.residual = p.spec.residual_in_place = shape.has_residual;
+  p.spec.activation = activation_of(shape.activation);
+  p.spec.softcap = shape.softcap;
+  p.rows = shape.rows;
+  p.tokens = shape.tokens;
+  if (shape.has_residual) p.residual_input = 3;
+  return plan_product(p, planner);
+}
+
+Result<Program> plan_linear_glu(const ops::Op& op, Planner& planner) {
+  const auto shape = BP_TRY(read_shape<ops::LinearGluShape>(op));
+  BP_TRY(check_size(shape.rows, shape.columns));
+  if (shape.gate_format != shape.up_format) {
+    return error(Code::kUnimplemented, "gate is {} and up is {}", format_name(shape.gate_format),
+                 format_name(shape.up_format));
+  }
+  Product p;
+  p.spec.format = format_name(shape.gate_format);
+  p.spec.columns = static_cast<uint32_t>(shape.columns);
+  p.spec.glu = true;
+  p.spec.bias = p.has_bias = shape.has_bias;
+  p.spec.activation = activation_of(shape.activation);
+  p.rows = shape.rows;
+  p.tokens = shape.tokens;
+  if (!shape.is_merged) p.up_input = 3;
+  return plan_product(p, planner);
+}
+
+}  // namespace bp::kernels

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ops that work row by row: embed, gather_rows, rms_norm.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "kernels/library/embed.h"
+#include "kernels/library/norm.h"
+#include "kernels/plugin/planner.h"
+
+namespace bp::kernels {
+namespace {
+
+uint32_t embed_threads(const Caps& caps) {
+  return std::max(std::min<uint32_t>(caps.max_threads, 128), caps.subgroup_size);
+}
+
+Result<DeviceKernel*> embed_kernel(const EmbedSpec& spec, Planner& planner) {
+  const uint32_t threads = embed_threads(planner.caps());
+  return planner.kernel(fmt::format("embed {} x{} scale {}", spec.format, spec.columns, spec.scale),
+                        [&] { return build_embed(spec, threads); });
+}
+
+}  // namespace
+
+Result<Program> plan_embed(const ops::Op& op, Planner& planner) {
+  const auto shape = BP_TRY(read_shape<ops::EmbedShape>(op));
+  const WeightFormat& format = format_of(shape.format);
+  const uint64_t at_once = BP_TRY(planner.rows_at_once(format, shape.vocabulary, shape.columns));
+  if (shape.vocabulary > INT32_MAX || shape.columns > UINT32_MAX) {
+    return error(Code::kUnimplemented, "a table of {} x {}", shape.vocabulary, shape.columns);
+  }
+  Program program;
+  program.tokens = shape.tokens;
+  const EmbedSpec spec{std::string(format.name), static_cast<uint32_t>(shape.columns), shape.scale};
+  Variant variant{BP_TRY(planner.maximum(shape.tokens)), {}};
+  const uint64_t blocks = shape.columns / format.block_elements;
+  for (uint64_t first = 0; first < shape.vocabulary; first += at_once) {
+    const uint64_t rows = std::min(at_once, shape.vocabulary - first);
+    const uint32_t plane = program.plane(program.weights.size());
+    program.weights.push_back({1, &format, {first * blocks, rows * blocks}});
+    Launch launch;
+    launch.kernel = BP_TRY(embed_kernel(spec, planner));
+    launch.arguments.push_back(input(0));
+    for (uint32_t i = 0; i < format.plane_count; ++i) launch.arguments.push_back(weight(plane + i));
+    launch.arguments.push_back(output(0));
+    launch.params = {Count::of(first), Count::of(rows), Count::of(shape.vocabulary)};
+    launch.grid_x = {shape.tokens, 1, 1};
+    launch.grid_y = Count::of(1);
+    variant.launches.push_back(std::move(launch));
+  }
+  program.variants.push_back(std::move(variant));
+  return program;
+}
+
+Result<Program> plan_gather_rows(const ops::Op& op, Planner& planner) {
+  const auto shape = BP_TRY(read_shape<ops::GatherRowsShape>(op));
+  if (shape.columns > UINT32_MAX) return error(Code::kUnimplemented, "rows of {}", shape.columns);
+  Program program;
+  program.tokens = shape.outputs;
+  const EmbedSpec spec{"f32", static_cast<uint32_t>(shape.columns), 1.0f};
+  Launch launch;
+  launch.kernel = BP_TRY(embed_kernel(spec, planner));
+  launch.arguments = {input(1), input(0), output(0)};
+  launch.params = {Count::of(0), {shape.tokens, 1, 1}, {shape.tokens, 1, 1}};
+  launch.grid_x = {shape.outputs, 1, 1};
+  launch.grid_y = Count::of(1);
+  program.variants.push_back({BP_TRY(planner.maximum(shape.outputs)), {std::move(launch)}});
+  return program;
+}
+
+Result<Program> plan_rms_norm(const ops::Op& op, Planner& planner) {
+  const auto shape = BP_TRY(read_shape<ops::RmsNormShape>(op));
+  if (shape.columns > UINT32_MAX) return error(Code::kUnimplemented, "rows of {}", shape.columns);
+  Program program;
+  program.tokens = shape.tokens;
+  const NormSpec spec{.width = static_cast<uint32_t>(shape.columns),
+                      .residual = shape.has_residual,
+                      .residual_in_place = shape.has_residual};
+  const NormSchedule schedule = default_schedule(spec, planner.caps());
+  Launch launch;
+  launch.kernel =
+      BP_TRY(planner.kernel(fmt::format("norm {} residual {}", spec.width, spec.residual),
+                            [&] { return build_norm(spec, schedule); }));
+  const uint32_t gain = use_whole(&program, 1, format_of(ops::Format::kF32), shape.columns);
+  launch.arguments = {input(0), weight(gain), output(0)};
+  launch.params = {float_bits(static_cast<float>(shape.eps))};
+  launch.grid_x = {shape.tokens, 1, 1};
+  launch.grid_y = Count::of(1);
+  if (shape.has_residual) {
+    program.in_place.push_back({2, 0, {shape.tokens, 1, shape.columns * sizeof(float)}});
+  }
+  program.variants.push_back({BP_TRY(planner.maximum(shape.tokens)), {std::move(launch)}});
+  return program;
+}
+
+}  // namespace bp::kernels

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/plugin/provider.h"
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "kernels/plugin/device_caps.h"
+#include "kernels/plugin/planner.h"
+
+namespace bp::kernels {
+
+BP_PLUGIN_HANDLE(bp_target, Target)
+BP_PLUGIN_HANDLE(bp_kernel, PreparedKernel)
+
+namespace {
+
+constexpr uint32_t kMaxHeaps = 16;
+constexpr uint64_t kMaxImportAlignment = 4096;  // a page: what lies around a plane is mapped too
+// What a pass over memory moves in a nanosecond and a launch costs, when nothing was measured.
+// Only the order against other providers matters.
+constexpr double kAssumedBytesPerNs = 200;
+constexpr uint64_t kAssumedLaunchNs = 3000;
+
+const bp_host* g_host = nullptr;
+
+// The heap that weights go to, and whether host memory can be used in place instead.
+Status read_memory(Device* device) {
+  bp_heap heaps[kMaxHeaps] = {};
+  for (bp_heap& heap : heaps) heap.size = sizeof heap;
+  uint32_t count = 0;
+  BP_TRY(call("listing heaps", device->memory->heaps, device->handle, &heaps[0],
+              uint64_t{sizeof(bp_heap)}, kMaxHeaps, &count));
+  if (count == 0) return error(Code::kIncompatible, "the device has no memory");
+  constexpr uint32_t kMapped = BP_HEAP_HOST_VISIBLE | BP_HEAP_HOST_COHERENT;
+  device->heap_is_mapped = (heaps[0].flags & kMapped) == kMapped;
+  if (heaps[0].max_allocation_bytes != 0) {
+    device->max_allocation_bytes = heaps[0].max_allocation_bytes;
+  }
+  void* const page =
+      device->host->allocate(device->host->user, kMaxImportAlignment, kMaxImportAlignment);
+  if (page == nullptr) return error(Code::kExhausted, "the system has no memory");
+  bp_import what{};
+  what.size = sizeof what;
+  what.kind = BP_IMPORT_HOST_POINTER;
+  what.flags = BP_IMPORT_READ_ONLY;
+  what.fd = -1;
+  what.pointer = page;
+  what.length = kMaxImportAlignment;
+  bp_import_support support{};
+  support.size = sizeof support;
+  const Status asked = call("asking for import", device->memory->query_import, device->handle,
+                            static_cast<const bp_import*>(&what), &support);
+  if (asked.ok() && support.verdict == BP_IMPORT_NATIVE &&
+      support.pointer_alignment <= kMaxImportAlignment) {
+    device->import_alignment = std::max<uint64_t>(support.pointer_alignment, 16);
+  }
+  device->host->release(device->host->user, page);
+  return {};
+}
+
+Result<Device> device_from(const bp_bind_info& info) {
+  if (info.device == nullptr || info.info == nullptr || info.caps == nullptr) {
+    return error(Code::kInvalidArgument, "binding without a device");
+  }
+  const auto caps = glue::read_struct(info.caps);
+  Device device;
+  device.caps = BP_TRY(caps_of(glue::read_struct(info.info), caps));
+  device.host = g_host;
+  device.handle = info.device;
+  device.memory = info.memory_api;
+  device.stream = info.stream_api;
+  device.module = info.module_api;
+  device.offset_alignment = std::max<uint32_t>(caps.buffer_offset_alignment, 16);
+  for (int i = 0; i < 2; ++i) {
+    if (caps.max_grid[i] != 0) device.max_grid[i] = caps.max_grid[i];
+  }
+  BP_TRY(read_memory(&device));
+  return device;
+}
+
+bp_status bind(const bp_bind_info* record, bp_target** out, bp_error* error) {
+  return glue::fenced(error, [&]() -> bp_status {
+    *out = nullptr;
+    auto device = device_from(glue::read_struct(record));
+    if (!device.ok()) return report(device.status(), error);
+    std::string folder(glue::view(g_host->cache_dir));
+    if (!folder.empty()) folder += "/code";
+    *out = wrap(new Target(*device, std::move(folder)));
+    return BP_OK;
+  });
+}
+
+bp_status unbind(bp_target* target, bp_error* error) {
+  return glue::fenced(error, [&]() -> bp_status {
+    delete unwrap(target);
+    return BP_OK;
+  });
+}
+
+Result<Program> plan(const bp_op& record, Target* target, const ops::Ranges& ranges, ops::Op* op) {
+  ops::Reason reason;
+  if (!ops::parse_op(record, op, reason)) {
+    return error(Code::kUnimplemented, "{}", reason.text());
+  }
+  Planner planner(target->device, &target->code, ranges);
+  return plan_op(*op, planner);
+}
+
+uint64_t estimate_ns(const Program& program) {
+  double bytes = 0;
+  for (const WeightUse& use : program.weights) {
+    bytes += static_cast<double>(use.format->bytes(use.format->block_elements)) *
+             static_cast<double>(use.range.count);
+  }
+  return kAssumedLaunchNs + static_cast<uint64_t>(std::min(bytes / kAssumedBytesPerNs, 1e15));
+}
+
+// Tensors that several ops read are uploaded once and counted once.
+using Counted = std::set<std::pair<uint32_t, BlockRange>>;
+
+bp_match answer_of(const Result<Program>& program, const ops::Op& op, const Target& target,
+                   Counted* counted) {
+  bp_match answer{};
+  answer.size = sizeof answer;
+  if (!program.ok()) {
+    glue::copy_text(answer.reason, sizeof answer.reason, program.status().message());
+    return answer;
+  }
+  answer.verdict = BP_MATCH_YES;
+  answer.flags = BP_MATCH_CAPTURE_SAFE;
+  if (program->is_deterministic) answer.flags |= BP_MATCH_DETERMINISTIC;
+  answer.estimated_ns = estimate_ns(*program);
+  answer.workspace_bytes = program->workspace_bytes;
+  for (const WeightUse& use : program->weights) {
+    if (!counted->insert({op.inputs[use.input].value, use.range}).second) continue;
+    answer.resident_bytes += target.weights.resident_bytes(*use.format, use.range.count);
+  }
+  const std::string_view dialect = dialect_name(target.device.caps.dialect);
+  glue::print_text(answer.reason, sizeof answer.reason, "%.*s, %zu launches",
+                   static_cast<int>(dialect.size()), dialect.data(),
+                   program->variants.front().launches.size());
+  return answer;
+}
+
+bp_status match(bp_target* handle, const bp_op* ops, uint64_t op_stride, uint32_t op_count,
+                const bp_symbol_range* symbols, uint32_t symbol_count, bp_match* results,
+                uint64_t result_stride, bp_error* error) {
+  return glue::fenced(error, [&]() -> bp_status {
+    Target& target = *unwrap(handle);
+    Counted counted;
+    for (uint32_t i = 0; i < op_count; ++i) {
+      const bp_op record = glue::read_struct(glue::strided(ops, i, op_stride));
+      ops::Op op;
+      const auto program = plan(record, &target, {symbols, symbol_count}, &op);
+      glue::write_struct(glue::strided(results, i, result_stride),
+                         answer_of(program, op, target, &counted));
+    }
+    return BP_OK;
+  });
+}
+
+Result<std::unique_ptr<PreparedKernel>> prepare_op(Target* target, const bp_op& record,
+                                                   const ops::Ranges& ranges,
+                                                   const bp_weight* weights, uint64_t stride,
+                                                   uint32_t* flags) {
+  auto kernel = std::make_unique<PreparedKernel>();
+  kernel->device = &target->device;
+  kernel->program = BP_TRY(plan(record, target, ranges, &kernel->op));
+  kernel->op.name = {};  // its text and the attributes belong to the host
+  kernel->op.attribute_count = 0;
+  for (const Variant& variant : kernel->program.variants) {
+    for (const Launch& launch : variant.launches) BP_TRY(target->code.ready(launch.kernel));
+  }
+  bool all_copied = true;
+  for (const WeightUse& use : kernel->program.weights) {
+    const bp_weight weight = glue::read_struct(glue::strided(weights, use.input, stride));
+    bool copied = false;
+    kernel->residents.push_back(
+        BP_TRY(target->weights.place(weight, *use.format, use.range, &copied)));
+    all_copied = all_copied && copied;
+    const auto& planes = kernel->residents.back()->planes();
+    kernel->planes.insert(kernel->planes.end(), planes.begin(), planes.end());
+  }
+  *flags = all_copied ? BP_KERNEL_COPIED_WEIGHTS : 0;
+  return kernel;
+}
+
+bp_status prepare(bp_target* handle, const bp_op* record, const bp_symbol_range* symbols,
+                  uint32_t symbol_count, const bp_weight* weights, uint64_t weight_stride,
+                  bp_kernel** out, uint32_t* flags, bp_error* error) {
+  return glue::fenced(error, [&]() -> bp_status {
+    *out = nullptr;
+    uint32_t ignored = 0;
+    auto kernel = prepare_op(unwrap(handle), glue::read_struct(record), {symbols, symbol_count},
+                             weights, weight_stride, flags != nullptr ? flags : &ignored);
+    if (!kernel.ok()) return report(kernel.status(), error);
+    *out = wrap(kernel->release());
+    return BP_OK;
+  });
+}
+
+bp_status enqueue(bp_kernel* handle, bp_stream* stream, const bp_kernel_launch* record,
+                  bp_error* error) {
+  return glue::fenced(error, [&]() -> bp_status {
+    return unwrap(handle)->enqueue(stream, glue::read_struct(record), error);
+  });
+}
+
+bp_status release(bp_kernel* handle, bp_error* error) {
+  return glue::fenced(error, [&]() -> bp_status {
+    delete unwrap(handle);
+    return BP_OK;
+  });
+}
+
+}  // namespace
+
+void set_host(const bp_host* host) noexcept {
+  g_host = host;
+}
+
+const bp_kernel_api kKernelApi = {
+    sizeof(bp_kernel_api), 0, bind, unbind, match, prepare, enqueue, release,
+};
+
+}  // namespace bp::kernels

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+// References of rope_kv_write and attention, in double, from docs/ops.md.
+#include "kernels/testing/paged_cases.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "backplane/float16.h"
+
+namespace bp::kernels::testing {
+namespace {
+
+// Floats to the words of a cache format, and what they are after rounding.
+Words to_cache(const std::string& format, const std::vector<float>& values,
+               std::vector<float>* rounded) {
+  Words out;
+  *rounded = values;
+  if (format == "f32") return words_of(values);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint16_t half = format == "f16" ? f32_to_f16(values[i]) : f32_to_bf16(values[i]);
+    (*rounded)[i] = format == "f16" ? f16_to_f32(half) : bf16_to_f32(half);
+    if (i % 2 == 0) out.push_back(half);
+    if (i % 2 == 1) out.back() |= uint32_t{half} << 16;
+  }
+  return out;
+}
+
+std::vector<float> from_cache(const std::string& format, const Words& words) {
+  if (format == "f32") return floats_of(words);
+  std::vector<float> out;
+  for (uint32_t w : words) {
+    for (uint32_t shift : {0u, 16u}) {
+      const uint16_t half = static_cast<uint16_t>(w >> shift);
+      out.push_back(format == "f16" ? f16_to_f32(half) : bf16_to_f32(half));
+    }
+  }
+  return out;
+}
+
+std::string compare(const std::vector<float>& got, const std::vector<double>& want,
+                    double tolerance) {
+  std::string why;
+  return close(got, want, tolerance, &why) ? "" : why;
+}
+
+// Pages in random order for sequences of these lengths; −1 beyond.
+Words random_pages(const std::vector<uint32_t>& lengths, uint32_t page_size, uint32_t blocks,
+                   uint32_t pages, Random* random) {
+  std::vector<uint32_t> order(pages);
+  std::iota(order.begin(), order.end(), 0u);
+  for (size_t i = order.size(); i > 1; --i)
+    std::swap(order[i - 1], order[random->below(static_cast<uint32_t>(i))]);
+  Words table(lengths.size() * blocks, ~0u);
+  size_t next = 0;
+  for (size_t s = 0; s < lengths.size(); ++s) {
+    for (uint32_t b = 0; b * page_size < lengths[s]; ++b) table[s * blocks + b] = order[next++];
+  }
+  return table;
+}
+
+// One head of one query: softmax of its scores over the keys it sees, times their values.
+struct Query {
+  const float* q;
+  size_t sequence, kv_head;
+  uint32_t position;
+};
+void attend(const AttentionSpec& spec, const AttentionData& data, const std::vector<float>& k,
+            const std::vector<float>& v, const Query& at, std::vector<double>* want) {
+  const size_t d = spec.head_dim, page = spec.page_size;
+  const uint32_t end = at.position + 1;
+  const uint32_t from = spec.window > 0 && end > spec.window ? end - spec.window : 0;
+  const auto row = [&](uint32_t j) {
+    const size_t number = data.page_table[at.sequence * data.blocks + j / page];
+    return ((number * spec.kv_heads + at.kv_head) * page + j % page) * d;
+  };
+  std::vector<double> weights, out(d, 0);
+  double total = 0;
+  for (uint32_t j = from; j < end; ++j) {
+    double score = 0;
+    for (size_t i = 0; i < d; ++i) score += double{at.q[i]} * k[row(j) + i];
+    score *= spec.scale;
+    if (spec.softcap > 0) score = spec.softcap * std::tanh(score / spec.softcap);
+    weights.push_back(std::exp(score));
+    total += weights.back();
+  }
+  for (uint32_t j = from; j < end; ++j) {
+    for (size_t i = 0; i < d; ++i) out[i] += weights[j - from] / total * v[row(j) + i];
+  }
+  want->insert(want->end(), out.begin(), out.end());
+}
+
+// Inputs of rope_kv_write and where its reference puts things.
+struct RopeData {
+  size_t tokens = 5, pages = 2;
+  uint32_t blocks = 3;
+  Words positions, sequence_of, page_table, slots;  // slot: ~0 where the token has none
+  std::vector<float> q, k, v, q_norm, k_norm, rope;
+  std::vector<double> want_q, want_k, want_v;
+};
+
+RopeData rope_inputs(const RopeSpec& spec, uint32_t page_size, Random* random) {
+  RopeData out;
+  const size_t d = spec.head_dim, half = spec.rotary_dim / 2;
+  const uint32_t p = page_size, none = ~0u;
+  out.page_table = {0, none, static_cast<uint32_t>(out.pages), none, 1, none};
+  out.sequence_of = {1, 0, 0, 1, 0};
+  // The last place of a page; no page; the first place; beyond the table; beyond the pool.
+  out.positions = {2 * p - 1, p, 0, out.blocks * p, 2 * p};
+  out.slots = {2 * p - 1, none, 0, none, none};
+  out.q = random->uniform(out.tokens * spec.heads * d, -2, 2);
+  out.k = random->uniform(out.tokens * spec.kv_heads * d, -2, 2);
+  out.v = random->uniform(out.tokens * spec.kv_heads * d, -2, 2);
+  out.q_norm = random->uniform(d, -2, 2);
+  out.k_norm = random->uniform(d, -2, 2);
+  for (size_t t = 0; t < out.tokens; ++t) {
+    const std::vector<float> angles = random->uniform(half, -3, 3);
+    for (float a : angles) out.rope.push_back(std::cos(a));
+    for (float a : angles) out.rope.push_back(std::sin(a));
+  }
+  return out;
+}
+
+// A head of token t after its norm and rotation.
+std::vector<double> turned(const RopeSpec& spec, const RopeData& data, const float* x, size_t t,
+                           const std::vector<float>* gain) {
+  const size_t d = spec.head_dim, half = spec.rotary_dim / 2;
+  std::vector<double> y(x, x + d);
+  if (gain != nullptr) {
+    double squares = 0;
+    for (double e : y) squares += e * e;
+    for (size_t i = 0; i < d; ++i)
+      y[i] *= (*gain)[i] / std::sqrt(squares / static_cast<double>(d) + spec.norm_eps);
+  }
+  for (size_t p = 0; spec.rope && p < half; ++p) {
+    const size_t i = spec.interleaved ? 2 * p : p, j = spec.interleaved ? 2 * p + 1 : p + half;
+    const double c = data.rope[t * 2 * half + p], s = data.rope[t * 2 * half + half + p];
+    const double a = y[i], b = y[j];
+    y[i] = a * c - b * s;
+    y[j] = b * c + a * s;
+  }
+  return y;
+}
+
+void rope_reference(const RopeSpec& spec, uint32_t page_size, RopeData* data) {
+  const size_t d = spec.head_dim, h = spec.heads, g = spec.kv_heads;
+  data->want_k.assign(data->pages * g * page_size * d, 0);
+  data->want_v = data->want_k;
+  for (size_t t = 0; t < data->tokens; ++t) {
+    for (size_t i = 0; i < h; ++i) {
+      const auto y =
+          turned(spec, *data, &data->q[(t * h + i) * d], t, spec.q_norm ? &data->q_norm : nullptr);
+      data->want_q.insert(data->want_q.end(), y.begin(), y.end());
+    }
+    const size_t slot = data->slots[t];
+    if (data->slots[t] == ~0u) continue;
+    for (size_t i = 0; i < g; ++i) {
+      const size_t at = ((slot / page_size * g + i) * page_size + slot % page_size) * d;
+      const auto y =
+          turned(spec, *data, &data->k[(t * g + i) * d], t, spec.k_norm ? &data->k_norm : nullptr);
+      std::copy(y.begin(), y.end(), data->want_k.begin() + static_cast<std::ptrdiff_t>(at));
+      std::copy_n(&data->v[(t * g + i) * d], d,
+                  data->want_v.begin() + static_cast<std::ptrdiff_t>(at));
+    }
+  }
+}
+
+// q | k | v of each token.
+std::vector<float> merged(const RopeSpec& spec, const RopeData& data) {
+  const size_t d = spec.head_dim, h = spec.heads, g = spec.kv_heads;
+  std::vector<float> out;
+  for (size_t t = 0; t < data.tokens; ++t) {
+    out.insert(out.end(), &data.q[t * h * d], &data.q[t * h * d] + h * d);
+    out.insert(out.end(), &data.k[t * g * d], &data.k[t * g * d] + g * d);
+    out.insert(out.end(), &data.v[t * g * d], &data.v[t * g * d] + g * d);
+  }
+  return out;
+}
+
+}  // namespace
+
+AttentionData attention_data(const AttentionSpec& spec, const std::vector<uint32_t>& queries,
+                             const std::vector<uint32_t>& contexts, uint64_t seed) {
+  Random random(seed);
+  AttentionData out;
+  const uint32_t page = spec.page_size;
+  out.sequences = static_cast<uint32_t>(queries.size());
+  out.context_length = contexts;
+  out.query_start = {0};
+  uint32_t used = 0;
+  for (size_t s = 0; s < queries.size(); ++s) {
+    out.query_start.push_back(out.query_start.back() + queries[s]);
+    out.blocks = std::max(out.blocks, (contexts[s] + page - 1) / page + 1);
+    used += (contexts[s] + page - 1) / page;
+  }
+  out.tokens = out.query_start.back();
+  out.pages = used + 3;
+  out.page_table = random_pages(contexts, page, out.blocks, out.pages, &random);
+  out.q = random.uniform(size_t{out.tokens} * spec.heads * spec.head_dim, -2, 2);
+  std::vector<float> k, v;
+  const size_t elements = size_t{out.pages} * spec.kv_heads * page * spec.head_dim;
+  out.k = to_cache(spec.cache, random.uniform(elements, -2, 2), &k);
+  out.v = to_cache(spec.cache, random.uniform(elements, -2, 2), &v);
+  const size_t shared = spec.heads / spec.kv_heads;
+  size_t token = 0;
+  for (size_t s = 0; s < queries.size(); ++s) {
+    for (uint32_t i = 0; i < queries[s]; ++i, ++token) {
+      for (size_t head = 0; head < spec.heads; ++head) {
+        const float* q = &out.q[(token * spec.heads + head) * spec.head_dim];
+        attend(spec, out, k, v, {q, s, head / shared, contexts[s] - queries[s] + i}, &out.want);
+      }
+    }
+  }
+  return out;
+}
+
+Result<Case> rope_case(const RopeSpec& spec, uint32_t page_size, uint64_t seed) {
+  Random random(seed);
+  Case out;
+  out.kernel = BP_TRY(build_rope_kv_write(spec, page_size));
+  out.name =
+      fmt::format("rope_{}h{}g{}d{}r_{}{}{}_part{}", spec.heads, spec.kv_heads, spec.head_dim,
+                  spec.rotary_dim, spec.cache, spec.separate ? "_separate" : "",
+                  spec.interleaved ? "_interleaved" : "", static_cast<int>(spec.part));
+  RopeData data = rope_inputs(spec, page_size, &random);
+  rope_reference(spec, page_size, &data);
+  const auto has = [&](RopePart part) { return spec.part == RopePart::kAll || spec.part == part; };
+  const bool q = has(RopePart::kQuery), k = has(RopePart::kKey), v = has(RopePart::kValue);
+  std::vector<Words>& b = out.buffers;
+  if (!spec.separate) b.push_back(words_of(merged(spec, data)));
+  if (spec.separate && q) b.push_back(words_of(data.q));
+  if (spec.separate && k) b.push_back(words_of(data.k));
+  if (spec.separate && v) b.push_back(words_of(data.v));
+  if (spec.rope && (q || k)) b.push_back(words_of(data.rope));
+  if (spec.q_norm && q) b.push_back(words_of(data.q_norm));
+  if (spec.k_norm && k) b.push_back(words_of(data.k_norm));
+  if (k || v) {
+    for (const Words& words : {data.positions, data.sequence_of, data.page_table})
+      b.push_back(words);
+    out.params = {data.blocks, static_cast<uint32_t>(data.pages)};
+  }
+  const size_t q_at = b.size(), k_at = q_at + (q ? 1 : 0), v_at = k_at + (k ? 1 : 0);
+  const size_t words = data.want_k.size() / (spec.cache == "f32" ? 1 : 2);
+  if (q) b.push_back(poison(data.want_q.size()));
+  if (k) b.push_back(Words(words, 0));
+  if (v) b.push_back(Words(words, 0));
+  out.partly_written = k || v;
+  out.grid_x = static_cast<uint32_t>(data.tokens);
+  out.grid_y = (q ? spec.heads : 0) + (k ? spec.kv_heads : 0) + (v ? spec.kv_heads : 0);
+  const double rounding = spec.cache == "f32" ? 1e-6 : spec.cache == "f16" ? 1e-3 : 8e-3;
+  out.check = [=, cache = spec.cache](const std::vector<Words>& got) -> std::string {
+    const std::string wrong_q = q ? compare(floats_of(got[q_at]), data.want_q, 1e-6) : "";
+    const std::string wrong_k =
+        k ? compare(from_cache(cache, got[k_at]), data.want_k, rounding) : "";
+    const std::string wrong_v =
+        v ? compare(from_cache(cache, got[v_at]), data.want_v, rounding) : "";
+    return !wrong_q.empty()   ? "q " + wrong_q
+           : !wrong_k.empty() ? "k " + wrong_k
+           : !wrong_v.empty() ? "v " + wrong_v
+                              : "";
+  };
+  return out;
+}
+
+Result<Case> attention_case(const AttentionSpec& spec, const AttentionSchedule& schedule,
+                            uint64_t seed) {
+  Case out;
+  out.kernel = BP_TRY(build_attention(spec, schedule));
+  out.name = fmt::format("attention_{}h{}g{}d_{}_w{}_t{}p{}s{}", spec.heads, spec.kv_heads,
+                         spec.head_dim, spec.cache, spec.window, schedule.threads,
+                         schedule.heads_per_group, schedule.splits);
+  const AttentionData data = attention_data(spec, {2, 0, 1}, {77, 5, 1}, seed);
+  out.buffers = {words_of(data.q),    data.k,         data.v, data.query_start,
+                 data.context_length, data.page_table};
+  const size_t splits = schedule.splits, rows = data.tokens * spec.heads, d = spec.head_dim;
+  out.buffers.push_back(poison(rows * splits * d));
+  if (splits > 1) out.buffers.push_back(poison(rows * splits * 2));
+  out.params = {data.sequences, data.blocks, data.pages};
+  out.grid_x = static_cast<uint32_t>(rows / schedule.heads_per_group);
+  out.grid_y = schedule.splits;
+  out.check = [=, want = data.want](const std::vector<Words>& b) -> std::string {
+    const std::vector<float> parts = floats_of(b[6]);
+    if (splits == 1) return compare(parts, want, 1e-5);
+    std::vector<float> y(rows * d);
+    const std::vector<float> sums = floats_of(b[7]);
+    for (size_t r = 0; r < rows; ++r) {
+      double top = -1e30, total = 0;
+      for (size_t s = 0; s < splits; ++s) top = std::max(top, double{sums[(r * splits + s) * 2]});
+      std::vector<double> row(d, 0);
+      for (size_t s = 0; s < splits; ++s) {
+        const double weight = std::exp2(double{sums[(r * splits + s) * 2]} - top);
+        total += weight * sums[(r * splits + s) * 2 + 1];
+        for (size_t i = 0; i < d; ++i) row[i] += weight * parts[(r * splits + s) * d + i];
+      }
+      for (size_t i = 0; i < d; ++i) y[r * d + i] = static_cast<float>(row[i] / total);
+    }
+    return compare(y, want, 1e-5);
+  };
+  return out;
+}
+
+Result<Case> combine_case(const AttentionSpec& spec, uint32_t splits, uint32_t threads,
+                          uint64_t seed) {
+  Random random(seed);
+  Case out;
+  out.kernel = BP_TRY(build_attention_combine(spec, splits, threads));
+  out.name = fmt::format("combine_{}x{}", splits, spec.head_dim);
+  const size_t rows = 5, d = spec.head_dim;
+  const std::vector<float> parts = random.uniform(rows * splits * d, -3, 3);
+  std::vector<float> sums = random.uniform(rows * splits * 2, 0.5f, 4);
+  for (size_t r = 0; r < rows; ++r)
+    sums[(r * splits + splits - 1) * 2] = splits > 1 ? -1e30f : 0.0f;  // an empty part
+  std::vector<double> want;
+  for (size_t r = 0; r < rows; ++r) {
+    std::vector<double> row(d, 0);
+    double total = 0;
+    for (size_t s = 0; s < splits; ++s) {
+      const double weight = std::exp2(double{sums[(r * splits + s) * 2]});
+      total += weight * sums[(r * splits + s) * 2 + 1];
+      for (size_t i = 0; i < d; ++i) row[i] += weight * parts[(r * splits + s) * d + i];
+    }
+    for (double e : row) want.push_back(e / total);
+  }
+  out.grid_x = rows;
+  out.buffers = {words_of(parts), words_of(sums), poison(rows * d)};
+  out.check = [want](const std::vector<Words>& b) { return compare(floats_of(b[2]), want, 1e-5); };
+  return out;
+}
+
+}  // namespace bp::kernels::testing
