@@ -33,11 +33,12 @@ target_compile_options(bp_warnings INTERFACE -Wall -Wextra -Wpedantic -Wconversi
 # Statement expressions are what BP_TRY is made of; both supported compilers have them.
 target_compile_options(bp_warnings INTERFACE
   $<$<CXX_COMPILER_ID:Clang>:-Wno-gnu-statement-expression>)
+# Reports need lines and functions, not types: -g1 objects are a quarter of -g ones and link faster.
 if(BP_SANITIZE STREQUAL "address")
-  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1)
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g1)
   add_link_options(-fsanitize=address,undefined)
 elseif(BP_SANITIZE STREQUAL "thread")
-  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -O1)
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -O1 -g1)
   add_link_options(-fsanitize=thread)
 endif()
 
