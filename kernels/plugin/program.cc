@@ -6,7 +6,8 @@ namespace bp::kernels {
 bool Count::evaluate(const bp_kernel_launch& launch, uint64_t* out) const noexcept {
   uint64_t value = 0;
   if (!ops::evaluate_dim(dim, launch.symbols, launch.symbol_count, &value)) return false;
-  return !__builtin_mul_overflow(value / divide + (value % divide != 0 ? 1 : 0), multiply, out);
+  return !__builtin_mul_overflow(value / divide + (value % divide != 0 ? 1 : 0), multiply, out) &&
+         !__builtin_add_overflow(*out, plus, out);
 }
 
 uint32_t Program::plane(size_t use) const noexcept {

@@ -24,13 +24,14 @@ struct Argument {
   uint64_t bytes = 0;   // of the workspace's part; others are bound as they are
 };
 
-// A number of a launch: ⌈value of the dimension / divide⌉ × multiply.
+// A number of a launch: ⌈value of the dimension / divide⌉ × multiply + plus.
 struct Count {
   bp_dim dim{-1, 0, 0, 1};
   uint64_t divide = 1;
   uint64_t multiply = 1;
+  uint64_t plus = 0;
 
-  static Count of(uint64_t constant) { return {{-1, 0, 0, constant}, 1, 1}; }
+  static Count of(uint64_t constant) { return {{-1, 0, 0, constant}, 1, 1, 0}; }
   bool evaluate(const bp_kernel_launch& launch, uint64_t* out) const noexcept;
 };
 

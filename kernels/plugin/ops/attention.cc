@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "kernels/library/prompt_attention.h"
 #include "kernels/library/rope.h"
 #include "kernels/plugin/planner.h"
 
@@ -51,11 +52,11 @@ Result<Launch> rope_launch(RopeSpec spec, RopePart part, const ops::RopeKvWriteS
                   static_cast<int>(part), page_size),
       [&] { return build_rope_kv_write(spec, page_size); }));
   launch.arguments = rope_arguments(spec, in);
-  if (part != RopePart::kQuery) launch.params = {{shape.blocks, 1, 1}, {shape.pages, 1, 1}};
+  if (part != RopePart::kQuery) launch.params = {{shape.blocks, 1, 1, 0}, {shape.pages, 1, 1, 0}};
   const uint32_t rows = part == RopePart::kAll     ? spec.heads + 2 * spec.kv_heads
                         : part == RopePart::kQuery ? spec.heads
                                                    : spec.kv_heads;
-  launch.grid_x = {shape.tokens, 1, 1};
+  launch.grid_x = {shape.tokens, 1, 1, 0};
   launch.grid_y = Count::of(rows);
   return launch;
 }
@@ -94,8 +95,8 @@ Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tok
                             [&] { return build_attention(spec, schedule); }));
   launch.arguments.reserve(kMaxBuffers);
   for (uint32_t slot = 0; slot < 6; ++slot) launch.arguments.push_back(input(slot));
-  launch.params = {{shape.sequences, 1, 1}, {shape.blocks, 1, 1}, {shape.pages, 1, 1}};
-  launch.grid_x = {shape.tokens, 1, spec.heads / schedule.heads_per_group};
+  launch.params = {{shape.sequences, 1, 1, 0}, {shape.blocks, 1, 1, 0}, {shape.pages, 1, 1, 0}};
+  launch.grid_x = {shape.tokens, 1, spec.heads / schedule.heads_per_group, 0};
   launch.grid_y = Count::of(schedule.splits);
   if (schedule.splits == 1) {
     launch.arguments.push_back(output(0));
@@ -117,9 +118,31 @@ Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tok
         return build_attention_combine(spec, schedule.splits, threads);
       }));
   join.arguments = {partial, sums, output(0)};
-  join.grid_x = {shape.tokens, 1, spec.heads};
+  join.grid_x = {shape.tokens, 1, spec.heads, 0};
   join.grid_y = Count::of(1);
   return Variant{tokens, {std::move(launch), std::move(join)}};
+}
+
+// Attention for prompts, where a tile of query tokens shares what it reads of the cache.
+Result<Variant> prompt_variant(const ops::AttentionShape& shape, uint64_t tokens,
+                               Planner& planner) {
+  const AttentionSpec spec = spec_of(shape);
+  const PromptAttentionSchedule schedule = default_prompt_schedule(
+      spec, planner.caps(), static_cast<uint32_t>(std::min<uint64_t>(tokens, UINT32_MAX)));
+  Launch launch;
+  launch.kernel = BP_TRY(
+      planner.kernel(fmt::format("prompt {} t{} h{} l{} r{} k{} c{}", key_of(spec), schedule.tokens,
+                                 schedule.heads_per_group, schedule.lanes, schedule.rows_per_thread,
+                                 schedule.keys_per_thread, schedule.chunk),
+                     [&] { return build_prompt_attention(spec, schedule); }));
+  launch.arguments.reserve(kMaxBuffers);
+  for (uint32_t slot = 0; slot < 6; ++slot) launch.arguments.push_back(input(slot));
+  launch.arguments.push_back(output(0));
+  launch.params = {{shape.sequences, 1, 1, 0}, {shape.blocks, 1, 1, 0}, {shape.pages, 1, 1, 0}};
+  // A tile more for each sequence that there may be; those that a pass does not need do nothing.
+  launch.grid_x = {shape.tokens, schedule.tokens, 1, BP_TRY(planner.maximum(shape.sequences))};
+  launch.grid_y = Count::of(spec.heads / schedule.heads_per_group);
+  return Variant{tokens, {std::move(launch)}};
 }
 
 }  // namespace
@@ -166,10 +189,19 @@ Result<Program> plan_attention(const ops::Op& op, Planner& planner) {
   if (__builtin_mul_overflow(BP_TRY(planner.maximum(shape.blocks)), shape.page_size, &context)) {
     return error(Code::kUnimplemented, "the context is too long");
   }
-  for (const uint64_t tokens : {uint64_t{1}, kDecodeTokens, most}) {
-    if (!program.variants.empty() && program.variants.back().max_tokens >= most) break;
+  const auto decode = [&](uint64_t tokens) -> Status {
     program.variants.push_back(BP_TRY(attention_variant(shape, std::min(tokens, most), context,
                                                         planner, &program.workspace_bytes)));
+    return {};
+  };
+  BP_TRY(decode(1));
+  if (most > 1) BP_TRY(decode(kDecodeTokens));
+  if (most <= kDecodeTokens) return program;
+  auto prompt = prompt_variant(shape, most, planner);
+  if (prompt.ok()) {
+    program.variants.push_back(std::move(prompt).value());
+  } else {  // heads that its tiles do not fit
+    BP_TRY(decode(most));
   }
   return program;
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// linear and linear_glu: a GEMV for a few tokens; matrices too large for one binding in parts.
+// linear and linear_glu: a GEMV for a few tokens, a GEMM for more; matrices too large for one
+// binding in parts.
 #include <fmt/format.h>
 
 #include <algorithm>
 
+#include "kernels/library/gemm.h"
 #include "kernels/library/gemv.h"
 #include "kernels/library/weights.h"
 #include "kernels/plugin/planner.h"
@@ -11,7 +13,7 @@
 namespace bp::kernels {
 namespace {
 
-// Tokens that share one read of the weights, by variant. The last also serves all larger passes.
+// Tokens that share one read of the weights, by GEMV variant. Larger passes take the GEMM.
 constexpr uint32_t kTokensAtOnce[] = {1, 4, 8};
 
 // A product with the weights of an op, as both ops need it.
@@ -37,24 +39,94 @@ std::string key_of(const GemvSpec& s) {
                      s.bias, s.residual, static_cast<int>(s.activation), s.softcap);
 }
 
-// The launch for one part of the rows, whose planes are those of weights[first_use …].
-Result<Launch> part_launch(const Product& p, GemvSpec spec, uint64_t first_row, size_t first_use,
-                           int32_t bias_plane, const Program& program, Planner& planner) {
+// One part of the rows, whose planes are those of weights[first_use …].
+struct Part {
+  GemvSpec spec;  // but for the tokens
+  uint64_t first_row = 0;
+  size_t first_use = 0;
+  int32_t bias_plane = -1;
+};
+
+void bind_part(const Product& p, const Part& part, const Program& program, Launch* launch) {
+  const uint32_t uses = part.spec.separate_up ? 2 : 1;
+  const uint32_t last = program.plane(part.first_use + uses);
+  launch->arguments.reserve(kMaxBuffers);
+  for (uint32_t plane = program.plane(part.first_use); plane < last; ++plane) {
+    launch->arguments.push_back(weight(plane));
+  }
+  launch->arguments.push_back(input(0));
+  if (part.bias_plane >= 0) {
+    launch->arguments.push_back(weight(static_cast<uint32_t>(part.bias_plane)));
+  }
+  launch->arguments.push_back(output(0));
+  launch->params = {{p.tokens, 1, 1, 0}, Count::of(part.first_row)};
+}
+
+Result<Launch> gemv_launch(const Product& p, const Part& part, uint32_t tokens,
+                           const Program& program, Planner& planner) {
+  GemvSpec spec = part.spec;
+  spec.tokens = tokens;
   const GemvSchedule schedule = default_schedule(spec, planner.caps());
   Launch launch;
   launch.kernel = BP_TRY(planner.kernel(key_of(spec), [&] { return build_gemv(spec, schedule); }));
-  const uint32_t uses = spec.separate_up ? 2 : 1;
-  for (uint32_t plane = program.plane(first_use); plane < program.plane(first_use + uses);
-       ++plane) {
-    launch.arguments.push_back(weight(plane));
-  }
-  launch.arguments.push_back(input(0));
-  if (spec.bias) launch.arguments.push_back(weight(static_cast<uint32_t>(bias_plane)));
-  launch.arguments.push_back(output(0));
-  launch.params = {{p.tokens, 1, 1}, Count::of(first_row)};
+  bind_part(p, part, program, &launch);
   launch.grid_x = Count::of(gemv_groups(spec, schedule));
-  launch.grid_y = {p.tokens, spec.tokens, 1};
+  launch.grid_y = {p.tokens, tokens, 1, 0};
   return launch;
+}
+
+Result<Launch> gemm_launch(const Product& p, const Part& part, uint64_t tokens,
+                           const Program& program, Planner& planner) {
+  const GemvSpec& s = part.spec;
+  const GemmSpec spec{.format = s.format,
+                      .rows = s.rows,
+                      .columns = s.columns,
+                      .y_stride = s.y_rows,
+                      .glu = s.glu,
+                      .separate_up = s.separate_up,
+                      .bias = s.bias,
+                      .residual = s.residual,
+                      .residual_in_place = s.residual_in_place,
+                      .activation = s.activation,
+                      .softcap = s.softcap};
+  const GemmSchedule schedule = default_schedule(
+      spec, planner.caps(), static_cast<uint32_t>(std::min<uint64_t>(tokens, UINT32_MAX)));
+  Launch launch;
+  launch.kernel = BP_TRY(
+      planner.kernel(fmt::format("{} gemm {}x{}x{} {}x{} s{} p{}", key_of(s), schedule.tile_tokens,
+                                 schedule.tile_rows, schedule.tile_columns, schedule.thread_tokens,
+                                 schedule.thread_rows, schedule.stages, schedule.pad),
+                     [&] { return build_gemm(spec, schedule); }));
+  bind_part(p, part, program, &launch);
+  launch.grid_x = {p.tokens, schedule.tile_tokens, 1, 0};
+  launch.grid_y = Count::of(gemm_groups(spec, schedule, 1).y);
+  return launch;
+}
+
+// Variants by the size of a pass, without launches yet.
+std::vector<Variant> variants_for(uint64_t most) {
+  std::vector<Variant> out;
+  for (const uint32_t tokens : kTokensAtOnce) {
+    out.push_back({std::min<uint64_t>(tokens, most), {}});
+    if (tokens >= most) return out;
+  }
+  out.push_back({most, {}});
+  return out;
+}
+
+Status add_launches(const Product& p, const Part& part, Planner& planner, Program* program) {
+  for (size_t v = 0; v < program->variants.size(); ++v) {
+    Variant& variant = program->variants[v];
+    if (v < std::size(kTokensAtOnce)) {
+      variant.launches.push_back(BP_TRY(gemv_launch(p, part, kTokensAtOnce[v], *program, planner)));
+      continue;
+    }
+    auto gemm = gemm_launch(p, part, variant.max_tokens, *program, planner);
+    // Where tiles do not fit the device, the weights are read again for every eight tokens.
+    variant.launches.push_back(gemm.ok() ? std::move(gemm).value()
+                                         : BP_TRY(gemv_launch(p, part, 8, *program, planner)));
+  }
+  return {};
 }
 
 Result<Program> plan_product(const Product& p, Planner& planner) {
@@ -73,20 +145,15 @@ Result<Program> plan_product(const Product& p, Planner& planner) {
                  : -1;
   if (p.residual_input >= 0) {
     program.in_place.push_back(
-        {static_cast<uint32_t>(p.residual_input), 0, {p.tokens, 1, p.rows * sizeof(float)}});
+        {static_cast<uint32_t>(p.residual_input), 0, {p.tokens, 1, p.rows * sizeof(float), 0}});
   }
-  const uint64_t most = BP_TRY(planner.maximum(p.tokens));
-  for (size_t v = 0; v < std::size(kTokensAtOnce); ++v) {
-    if (v > 0 && most <= kTokensAtOnce[v - 1]) break;
-    const bool last = v + 1 == std::size(kTokensAtOnce);
-    program.variants.push_back({last ? most : kTokensAtOnce[v], {}});
-  }
+  program.variants = variants_for(BP_TRY(planner.maximum(p.tokens)));
   for (uint64_t first = 0; first < p.rows; first += at_once) {
-    GemvSpec spec = p.spec;
+    Part part{p.spec, first, program.weights.size(), bias_plane};
+    GemvSpec& spec = part.spec;
     spec.rows = static_cast<uint32_t>(std::min(at_once, p.rows - first));
     spec.y_rows = static_cast<uint32_t>(p.rows);
     spec.separate_up = spec.glu && (!merged || split_halves);
-    const size_t first_use = program.weights.size();
     if (merged && !split_halves) {
       use_rows(&program, p, p.gate_input, 0, 2 * p.rows);
     } else {
@@ -94,11 +161,7 @@ Result<Program> plan_product(const Product& p, Planner& planner) {
       if (spec.glu && merged) use_rows(&program, p, p.gate_input, p.rows + first, spec.rows);
       if (spec.glu && !merged) use_rows(&program, p, p.up_input, first, spec.rows);
     }
-    for (size_t v = 0; v < program.variants.size(); ++v) {
-      spec.tokens = kTokensAtOnce[v];
-      program.variants[v].launches.push_back(
-          BP_TRY(part_launch(p, spec, first, first_use, bias_plane, program, planner)));
-    }
+    BP_TRY(add_launches(p, part, planner, &program));
   }
   return program;
 }

@@ -45,7 +45,7 @@ Result<Program> plan_embed(const ops::Op& op, Planner& planner) {
     for (uint32_t i = 0; i < format.plane_count; ++i) launch.arguments.push_back(weight(plane + i));
     launch.arguments.push_back(output(0));
     launch.params = {Count::of(first), Count::of(rows), Count::of(shape.vocabulary)};
-    launch.grid_x = {shape.tokens, 1, 1};
+    launch.grid_x = {shape.tokens, 1, 1, 0};
     launch.grid_y = Count::of(1);
     variant.launches.push_back(std::move(launch));
   }
@@ -62,8 +62,8 @@ Result<Program> plan_gather_rows(const ops::Op& op, Planner& planner) {
   Launch launch;
   launch.kernel = BP_TRY(embed_kernel(spec, planner));
   launch.arguments = {input(1), input(0), output(0)};
-  launch.params = {Count::of(0), {shape.tokens, 1, 1}, {shape.tokens, 1, 1}};
-  launch.grid_x = {shape.outputs, 1, 1};
+  launch.params = {Count::of(0), {shape.tokens, 1, 1, 0}, {shape.tokens, 1, 1, 0}};
+  launch.grid_x = {shape.outputs, 1, 1, 0};
   launch.grid_y = Count::of(1);
   program.variants.push_back({BP_TRY(planner.maximum(shape.outputs)), {std::move(launch)}});
   return program;
@@ -85,10 +85,10 @@ Result<Program> plan_rms_norm(const ops::Op& op, Planner& planner) {
   const uint32_t gain = use_whole(&program, 1, format_of(ops::Format::kF32), shape.columns);
   launch.arguments = {input(0), weight(gain), output(0)};
   launch.params = {float_bits(static_cast<float>(shape.eps))};
-  launch.grid_x = {shape.tokens, 1, 1};
+  launch.grid_x = {shape.tokens, 1, 1, 0};
   launch.grid_y = Count::of(1);
   if (shape.has_residual) {
-    program.in_place.push_back({2, 0, {shape.tokens, 1, shape.columns * sizeof(float)}});
+    program.in_place.push_back({2, 0, {shape.tokens, 1, shape.columns * sizeof(float), 0}});
   }
   program.variants.push_back({BP_TRY(planner.maximum(shape.tokens)), {std::move(launch)}});
   return program;
