@@ -92,6 +92,7 @@ Result<std::unique_ptr<Execution>> Execution::create(std::shared_ptr<BoundPlan> 
 }
 
 Execution::~Execution() {
+  forget_recording();
   bp_error detail = BP_ERROR_INIT;
   for (Lane& lane : lanes_) {
     if (lane.device == nullptr) continue;
@@ -113,6 +114,7 @@ Status Execution::create_lanes() {
 // A failure poisons a timeline for good; the session goes on with a fresh one where the device
 // itself survived, and fails on next use where it did not.
 void Execution::renew(Lane& lane) noexcept {
+  forget_recording();
   bp_error detail = BP_ERROR_INIT;
   const bp_stream_api& api = lane.device->stream_api();
   api.destroy(lane.stream, &detail);
@@ -462,6 +464,69 @@ Status Execution::run_steps(const std::atomic<bool>* cancel) {
   return {};
 }
 
+// One sequence, one token, one row of logits, all on one device, by kernels that allow it.
+bool Execution::may_record() const noexcept {
+  const PlanSymbols& symbols = plan_->flat().symbols();
+  const auto is_one = [&](int32_t symbol) { return symbols_[static_cast<size_t>(symbol)] == 1; };
+  if (recording_state_ == Recording::kUnavailable || !is_one(symbols.tokens) ||
+      !is_one(symbols.sequences) || !is_one(symbols.outputs)) {
+    return false;
+  }
+  for (const StepPlacement& placement : plan_->placements()) {
+    if (placement.device != plan_->placements().front().device || !placement.capture_safe) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void Execution::forget_recording() noexcept {
+  if (recording_ != nullptr) {
+    bp_error detail = BP_ERROR_INIT;
+    const Lane& lane = lanes_[plan_->placements().front().device];
+    lane.device->stream_api().recording_destroy(recording_, &detail);
+    recording_ = nullptr;
+  }
+  if (recording_state_ == Recording::kReady) recording_state_ = Recording::kUntried;
+}
+
+Status Execution::record(Lane& lane) {
+  const std::string& who = lane.device->entry().plugin->id();
+  const bp_stream_api& api = lane.device->stream_api();
+  recording_state_ = Recording::kUnavailable;  // until it has worked
+  BP_TRY(call_plugin(who, "recording", api.capture_begin, lane.stream));
+  const Status run = run_steps(nullptr);
+  const Status ended =
+      call_plugin(who, "ending a recording", api.capture_end, lane.stream, &recording_);
+  BP_TRY(Status(run));
+  BP_TRY(Status(ended));
+  recording_state_ = Recording::kReady;
+  return {};
+}
+
+Status Execution::run_pass(const std::atomic<bool>* cancel) {
+  if (!may_record()) return run_steps(cancel);
+  if (recording_state_ == Recording::kUntried) {
+    recording_state_ = Recording::kSeenOnce;
+    return run_steps(cancel);
+  }
+  Lane& lane = lanes_[plan_->placements().front().device];
+  if (recording_state_ == Recording::kSeenOnce) {
+    const Status recorded = record(lane);
+    if (!recorded.ok()) {
+      log::debug("{} does not record: {}", lane.device->id(), recorded.message());
+      if (recorded.code() == Code::kDeviceLost) return recorded;
+      return run_steps(cancel);
+    }
+  }
+  if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) {
+    return error(Code::kCancelled, "cancelled");
+  }
+  lane.pending = true;
+  return call_plugin(lane.device->entry().plugin->id(), "replaying a pass",
+                     lane.device->stream_api().replay, lane.stream, recording_);
+}
+
 Status Execution::fetch_logits() {
   Lane& lane = lanes_[logits_lane_];
   const fb::Value& value = *plan_->flat().plan().values()->Get(logits_value_);
@@ -491,7 +556,7 @@ Status Execution::forward(const Batch& batch, const std::atomic<bool>* cancel) t
   BP_TRY(plan_->flat().file().check_unchanged());
   set_symbols(batch);
   BP_TRY(write_inputs(batch));
-  Status status = run_steps(cancel);
+  Status status = run_pass(cancel);
   if (status.ok()) status = fetch_logits();
   // Whatever happened, nothing of this batch may still be running when the caller goes on.
   for (Lane& lane : lanes_) {

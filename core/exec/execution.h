@@ -59,8 +59,8 @@ class Execution {
   const BoundPlan& plan() const noexcept { return *plan_; }
   // Rotary tables for contexts longer than this switch to their long form (Plan.ropes).
   void set_context_limit(uint64_t positions) noexcept { context_limit_ = positions; }
-  // Kernels enqueued by the last forward pass.
-  uint32_t launches() const noexcept { return static_cast<uint32_t>(steps_.size()); }
+  // Commands that a pass of one token puts on streams.
+  uint32_t launches() const noexcept { return plan_->launches(); }
 
  private:
   explicit Execution(std::shared_ptr<BoundPlan> plan) : plan_(std::move(plan)) {}
@@ -101,7 +101,12 @@ class Execution {
   Status write_inputs(const Batch& batch);
   void fill_rope(const fb::Rope& rope, std::span<const int32_t> positions);
   Status write(Lane& lane, const Buffer& to, uint64_t offset, const void* from, uint64_t bytes);
+  // The steps of a pass: recorded where that pays, one by one otherwise.
+  Status run_pass(const std::atomic<bool>* cancel);
   Status run_steps(const std::atomic<bool>* cancel);
+  bool may_record() const noexcept;
+  Status record(Lane& lane);
+  void forget_recording() noexcept;
   Status transfer(const Transfer& what);
   Status finish(Lane& lane);
   Status fetch_logits();
@@ -121,6 +126,11 @@ class Execution {
   uint32_t logits_lane_ = 0;
   uint64_t context_limit_ = 0;
   bool broken_ = false;
+  // Passes of one token are the same commands on the same memory each time; from the second on they
+  // are recorded once and replayed. Longer passes differ in size and are rare.
+  enum class Recording : uint8_t { kUntried, kSeenOnce, kReady, kUnavailable };
+  Recording recording_state_ = Recording::kUntried;
+  bp_recording* recording_ = nullptr;
 };
 
 }  // namespace bp

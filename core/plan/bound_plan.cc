@@ -166,6 +166,8 @@ Status BoundPlan::assign(const std::vector<std::vector<Choice>>& choices, bool s
     placement.device = device_of[i];
     placement.provider = choice.provider.plugin;
     placement.variant = choice.match.reason;
+    placement.launches = std::max(choice.match.launches, 1u);
+    placement.capture_safe = (choice.match.flags & BP_MATCH_CAPTURE_SAFE) != 0;
     if (device_of[i] != 0) {
       placement.fallback = choices[0][i].possible ? "its cache must be on another device"
                            : reason.empty()       ? "no kernel provider knows it"
@@ -184,17 +186,48 @@ uint32_t BoundPlan::fallback_count() const noexcept {
                                              [](const auto& p) { return p.device != 0; }));
 }
 
+uint32_t BoundPlan::launches() const noexcept {
+  uint32_t total = 0;
+  for (const StepPlacement& placement : placements_) total += placement.launches;
+  return total;
+}
+
+Status BoundPlan::tell_placements() {
+  const auto& ops = flat_->ops();
+  for (size_t first = 0; first < ops.size(); ++first) {
+    bp_target* const target = targets_[first];
+    if (told_.contains(target)) continue;
+    std::vector<uint32_t> chosen(ops.size());
+    for (size_t i = 0; i < ops.size(); ++i) chosen[i] = targets_[i] == target ? 1 : 0;
+    Plugin& provider = *placements_[first].provider;
+    bp_placement* placement = nullptr;
+    const Status status =
+        call_plugin(provider.id(), "placing the plan", provider.kernel_api().place, target,
+                    ops.data(), uint64_t{sizeof(bp_op)}, static_cast<uint32_t>(ops.size()),
+                    static_cast<const uint32_t*>(chosen.data()), ranges_.data(),
+                    static_cast<uint32_t>(ranges_.size()), &placement);
+    if (!status.ok() && status.code() != Code::kUnimplemented) return status;
+    told_.emplace(target, Told{&provider, placement});
+  }
+  return {};
+}
+
 Status BoundPlan::prepare() try {
   if (prepared_) return {};
+  BP_TRY(tell_placements());
   std::set<uint32_t> dropped, needed;  // tensors whose pages were copied, or are still read
   const auto& ops = flat_->ops();
   for (uint32_t i = 0; i < ops.size(); ++i) {
     const std::vector<bp_weight> weights = flat_->weights_of(i);
     uint32_t flags = 0;
     Plugin& provider = *placements_[i].provider;
+    bp_op op = ops[i];
+    op.placement = told_[targets_[i]].placement;
+    op.step = i;
     BP_TRY(call_plugin(provider.id(), "preparing a kernel", provider.kernel_api().prepare,
-                       targets_[i], &ops[i], ranges_.data(), static_cast<uint32_t>(ranges_.size()),
-                       weights.data(), uint64_t{sizeof(bp_weight)}, &kernels_[i], &flags)
+                       targets_[i], static_cast<const bp_op*>(&op), ranges_.data(),
+                       static_cast<uint32_t>(ranges_.size()), weights.data(),
+                       uint64_t{sizeof(bp_weight)}, &kernels_[i], &flags)
                .with_context("step {} ('{}', layer {})", i,
                              std::string_view(ops[i].name.data, ops[i].name.length), ops[i].layer));
     for (const bp_weight& weight : weights) {
@@ -216,6 +249,10 @@ BoundPlan::~BoundPlan() {
   bp_error detail = BP_ERROR_INIT;
   for (size_t i = 0; i < kernels_.size(); ++i) {
     if (kernels_[i] != nullptr) placements_[i].provider->kernel_api().release(kernels_[i], &detail);
+  }
+  for (const auto& [target, told] : told_) {
+    if (told.placement == nullptr) continue;
+    told.provider->kernel_api().placement_release(told.placement, &detail);
   }
 }
 

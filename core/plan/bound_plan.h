@@ -8,6 +8,7 @@
 // reference kernels only when nobody else can.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,8 +34,10 @@ SymbolValues symbol_values(const PlanSymbols& symbols, const PlanLimits& limits)
 struct StepPlacement {
   uint32_t device = 0;  // into BoundPlan::devices()
   Plugin* provider = nullptr;
-  std::string variant;   // what the provider said of its kernel
-  std::string fallback;  // why the first device does not run it; empty when it does
+  std::string variant;        // what the provider said of its kernel
+  std::string fallback;       // why the first device does not run it; empty when it does
+  uint32_t launches = 1;      // commands that running it puts on a stream
+  bool capture_safe = false;  // may be recorded and replayed
 };
 
 struct PlanMemory {
@@ -62,6 +65,8 @@ class BoundPlan {
   bp_kernel* kernel(uint32_t step) const noexcept { return kernels_[step]; }
   // Steps that do not run on the first device.
   uint32_t fallback_count() const noexcept;
+  // Commands that a pass puts on streams.
+  uint32_t launches() const noexcept;
 
  private:
   BoundPlan(std::shared_ptr<const FlatPlan> flat, std::vector<std::shared_ptr<Device>> devices,
@@ -69,6 +74,8 @@ class BoundPlan {
   struct Choice;
   Result<std::vector<Choice>> match_device(uint32_t device) const;
   Status assign(const std::vector<std::vector<Choice>>& choices, bool strict);
+  // Tells every target which steps it was given, where it wants to know.
+  Status tell_placements();
   // Device of every step such that steps sharing state agree; kNowhere where none can.
   std::vector<uint32_t> agree_on_devices(const std::vector<std::vector<Choice>>& choices) const;
 
@@ -80,6 +87,12 @@ class BoundPlan {
   std::vector<PlanMemory> memory_;   // by device
   std::vector<bp_target*> targets_;  // by step
   std::vector<bp_kernel*> kernels_;  // by step; null until prepared
+  // What targets made of their placement; absent where one did not ask.
+  struct Told {
+    Plugin* provider;
+    bp_placement* placement;
+  };
+  std::map<bp_target*, Told> told_;
   bool prepared_ = false;
 };
 

@@ -96,7 +96,8 @@ Status copy_table(const void* table, bp_module_api* out) {
 
 Status copy_table(const void* table, bp_kernel_api* out) {
   BP_TRY(copy_prefix(table, out));
-  fill_missing(out->bind, out->unbind, out->match, out->prepare, out->enqueue, out->release);
+  fill_missing(out->bind, out->unbind, out->match, out->prepare, out->enqueue, out->release,
+               out->place, out->placement_release);
   return {};
 }
 

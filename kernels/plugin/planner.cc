@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/plugin/planner.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 
 #include "core/base/checked.h"
+#include "kernels/library/norm.h"
 
 namespace bp::kernels {
 namespace {
@@ -77,6 +80,34 @@ Result<uint64_t> Planner::rows_at_once(const WeightFormat& format, uint64_t rows
   if (fit != 0) return fit;
   return error(Code::kFailedPrecondition, "64 rows of {} {} are more than the device binds at once",
                columns, format.name);
+}
+
+bool Planner::is_int8(const ops::Operand& value, Int8Layout* layout) const {
+  uint64_t tokens = 0, columns = 0;
+  return placement_ != nullptr && placement_->int8_values.contains(value.value) &&
+         ranges_.maximum(value.dims[0], &tokens) && value.constant_dim(1, &columns) &&
+         int8_layout(device_, tokens, columns, layout);
+}
+
+Result<Launch> quantize_launch(const bp_dim& tokens, uint64_t columns, const Argument& from,
+                               const Int8Layout& layout, Planner& planner) {
+  const NormSpec spec{.width = static_cast<uint32_t>(columns),
+                      .normalize = false,
+                      .write_f32 = false,
+                      .write_int8 = true};
+  const NormSchedule schedule = default_schedule(spec, planner.caps());
+  Launch launch;
+  launch.kernel = BP_TRY(planner.kernel(fmt::format("quantize {}", columns),
+                                        [&] { return build_norm(spec, schedule); }));
+  launch.arguments = {from, quants(output(0), layout), scales(output(0), layout)};
+  launch.grid_x = {tokens, 1, 1, 0};
+  launch.grid_y = Count::of(1);
+  return launch;
+}
+
+uint64_t staging_bytes(const Device& device, uint64_t tokens, uint64_t columns) {
+  if (!device.caps.dot4) return 0;
+  return std::min(tokens, kInt8Tokens) * columns * sizeof(float);
 }
 
 Activation activation_of(ops::Activation activation) {

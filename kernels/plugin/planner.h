@@ -9,14 +9,17 @@
 
 #include "backplane/op_shapes.h"
 #include "kernels/library/activation.h"
+#include "kernels/plugin/placement.h"
 #include "kernels/plugin/program.h"
 
 namespace bp::kernels {
 
 class Planner {
  public:
-  Planner(const Device& device, CodeLibrary* library, const ops::Ranges& ranges)
-      : device_(device), library_(library), ranges_(ranges) {}
+  // `placement` is null for an op that stands alone.
+  Planner(const Device& device, CodeLibrary* library, const ops::Ranges& ranges,
+          const Placement* placement)
+      : device_(device), library_(library), ranges_(ranges), placement_(placement) {}
 
   const Device& device() const noexcept { return device_; }
   const Caps& caps() const noexcept { return device_.caps; }
@@ -26,6 +29,8 @@ class Planner {
   // Largest value of a dimension while the kernel lives.
   Result<uint64_t> maximum(const bp_dim& dim) const;
   Result<uint64_t> typical(const bp_dim& dim) const;
+  // Is this value, [tokens, columns], kept as int8 in small passes? Then *layout says where.
+  bool is_int8(const ops::Operand& value, Int8Layout* layout) const;
   // Rows of a matrix in this format that one binding can hold, at most `rows`; FAILED_PRECONDITION
   // when not even one fits.
   Result<uint64_t> rows_at_once(const WeightFormat& format, uint64_t rows, uint64_t columns) const;
@@ -34,6 +39,7 @@ class Planner {
   const Device& device_;
   CodeLibrary* library_;
   const ops::Ranges& ranges_;
+  const Placement* placement_;
 };
 
 // ---- pieces that the families share -------------------------------------------------------------
@@ -57,6 +63,23 @@ inline Argument output(uint32_t slot) {
 inline Argument weight(uint32_t plane) {
   return {Argument::kWeight, plane, 0, 0};
 }
+// The two parts of an int8 value that is an operand.
+inline Argument quants(Argument operand, const Int8Layout& layout) {
+  operand.bytes = layout.quants_bytes;
+  return operand;
+}
+inline Argument scales(Argument operand, const Int8Layout& layout) {
+  operand.offset = layout.scales_offset;
+  operand.bytes = layout.scales_bytes;
+  return operand;
+}
+// Floats [tokens, columns] that lie at `from` become the int8 value that is output 0.
+Result<Launch> quantize_launch(const bp_dim& tokens, uint64_t columns, const Argument& from,
+                               const Int8Layout& layout, Planner& planner);
+// Bytes of the workspace that hold floats until they are quantized: for every op that may make an
+// int8 value, whether or not the plan lets it.
+uint64_t staging_bytes(const Device& device, uint64_t tokens, uint64_t columns);
+
 // The param whose bits are those of a float.
 Count float_bits(float value);
 

@@ -13,6 +13,7 @@ namespace bp::kernels {
 
 BP_PLUGIN_HANDLE(bp_target, Target)
 BP_PLUGIN_HANDLE(bp_kernel, PreparedKernel)
+BP_PLUGIN_HANDLE(bp_placement, Placement)
 
 namespace {
 
@@ -99,13 +100,34 @@ bp_status unbind(bp_target* target, bp_error* error) {
   });
 }
 
-Result<Program> plan(const bp_op& record, Target* target, const ops::Ranges& ranges, ops::Op* op) {
-  ops::Reason reason;
-  if (!ops::parse_op(record, op, reason)) {
-    return error(Code::kUnimplemented, "{}", reason.text());
+Result<Program> plan(const ops::Op& op, Target* target, const ops::Ranges& ranges,
+                     const Placement* placement) {
+  Planner planner(target->device, &target->code, ranges, placement);
+  return plan_op(op, planner);
+}
+
+// The ops of a plan as read; an op that cannot be read keeps its reason.
+struct ParsedOps {
+  std::vector<ops::Op> ops;
+  std::vector<ops::Reason> reasons;
+  std::vector<bool> readable;
+
+  // What an unreadable op reads is not known, so nothing may be kept in a form of ours then.
+  Placement placement(const Device& device, const std::vector<bool>& chosen,
+                      const ops::Ranges& ranges) const {
+    if (std::find(readable.begin(), readable.end(), false) != readable.end()) return {};
+    return find_int8_values(device, ops, chosen, ranges);
   }
-  Planner planner(target->device, &target->code, ranges);
-  return plan_op(*op, planner);
+};
+
+ParsedOps parse(const bp_op* records, uint64_t stride, uint32_t count) {
+  ParsedOps out{std::vector<ops::Op>(count), std::vector<ops::Reason>(count),
+                std::vector<bool>(count)};
+  for (uint32_t i = 0; i < count; ++i) {
+    const bp_op record = glue::read_struct(glue::strided(records, i, stride));
+    out.readable[i] = ops::parse_op(record, &out.ops[i], out.reasons[i]);
+  }
+  return out;
 }
 
 uint64_t estimate_ns(const Program& program) {
@@ -115,6 +137,14 @@ uint64_t estimate_ns(const Program& program) {
              static_cast<double>(use.range.count);
   }
   return kAssumedLaunchNs + static_cast<uint64_t>(std::min(bytes / kAssumedBytesPerNs, 1e15));
+}
+
+void set_launches(const Program& program, const Target& target, bp_match* answer) {
+  answer->launches = static_cast<uint32_t>(program.variants.front().launches.size());
+  const std::string_view dialect = dialect_name(target.device.caps.dialect);
+  glue::print_text(answer->reason, sizeof answer->reason, "%.*s, %u launch%s",
+                   static_cast<int>(dialect.size()), dialect.data(), answer->launches,
+                   answer->launches == 1 ? "" : "es");
 }
 
 // Tensors that several ops read are uploaded once and counted once.
@@ -137,10 +167,7 @@ bp_match answer_of(const Result<Program>& program, const ops::Op& op, const Targ
     if (!counted->insert({op.inputs[use.input].value, use.range}).second) continue;
     answer.resident_bytes += target.weights.resident_bytes(*use.format, use.range.count);
   }
-  const std::string_view dialect = dialect_name(target.device.caps.dialect);
-  glue::print_text(answer.reason, sizeof answer.reason, "%.*s, %zu launches",
-                   static_cast<int>(dialect.size()), dialect.data(),
-                   program->variants.front().launches.size());
+  set_launches(*program, target, &answer);
   return answer;
 }
 
@@ -149,13 +176,26 @@ bp_status match(bp_target* handle, const bp_op* ops, uint64_t op_stride, uint32_
                 uint64_t result_stride, bp_error* error) {
   return glue::fenced(error, [&]() -> bp_status {
     Target& target = *unwrap(handle);
+    const ops::Ranges ranges{symbols, symbol_count};
+    const ParsedOps parsed = parse(ops, op_stride, op_count);
+    std::vector<bp_match> answers(op_count);
+    std::vector<bool> possible(op_count);
     Counted counted;
     for (uint32_t i = 0; i < op_count; ++i) {
-      const bp_op record = glue::read_struct(glue::strided(ops, i, op_stride));
-      ops::Op op;
-      const auto program = plan(record, &target, {symbols, symbol_count}, &op);
-      glue::write_struct(glue::strided(results, i, result_stride),
-                         answer_of(program, op, target, &counted));
+      const Result<Program> program =
+          parsed.readable[i] ? plan(parsed.ops[i], &target, ranges, nullptr)
+                             : bp::error(Code::kUnimplemented, "{}", parsed.reasons[i].text());
+      answers[i] = answer_of(program, parsed.ops[i], target, &counted);
+      possible[i] = program.ok();
+    }
+    // Launches as they will be when the target is given all that it can run.
+    const Placement placement = parsed.placement(target.device, possible, ranges);
+    for (uint32_t i = 0; i < op_count; ++i) {
+      if (possible[i] && !placement.int8_values.empty()) {
+        const auto program = plan(parsed.ops[i], &target, ranges, &placement);
+        if (program.ok()) set_launches(*program, target, &answers[i]);
+      }
+      glue::write_struct(glue::strided(results, i, result_stride), answers[i]);
     }
     return BP_OK;
   });
@@ -167,7 +207,11 @@ Result<std::unique_ptr<PreparedKernel>> prepare_op(Target* target, const bp_op& 
                                                    uint32_t* flags) {
   auto kernel = std::make_unique<PreparedKernel>();
   kernel->device = &target->device;
-  kernel->program = BP_TRY(plan(record, target, ranges, &kernel->op));
+  ops::Reason reason;
+  if (!ops::parse_op(record, &kernel->op, reason)) {
+    return error(Code::kUnimplemented, "{}", reason.text());
+  }
+  kernel->program = BP_TRY(plan(kernel->op, target, ranges, unwrap(record.placement)));
   kernel->op.name = {};  // its text and the attributes belong to the host
   kernel->op.attribute_count = 0;
   for (const Variant& variant : kernel->program.variants) {
@@ -215,6 +259,28 @@ bp_status release(bp_kernel* handle, bp_error* error) {
   });
 }
 
+bp_status place(bp_target* handle, const bp_op* ops, uint64_t op_stride, uint32_t op_count,
+                const uint32_t* chosen, const bp_symbol_range* symbols, uint32_t symbol_count,
+                bp_placement** out, bp_error* error) {
+  return glue::fenced(error, [&]() -> bp_status {
+    *out = nullptr;
+    const ParsedOps parsed = parse(ops, op_stride, op_count);
+    std::vector<bool> ours(op_count);
+    for (uint32_t i = 0; i < op_count; ++i) ours[i] = chosen[i] != 0;
+    auto placement = std::make_unique<Placement>(
+        parsed.placement(unwrap(handle)->device, ours, {symbols, symbol_count}));
+    *out = wrap(placement.release());
+    return BP_OK;
+  });
+}
+
+bp_status placement_release(bp_placement* placement, bp_error* error) {
+  return glue::fenced(error, [&]() -> bp_status {
+    delete unwrap(placement);
+    return BP_OK;
+  });
+}
+
 }  // namespace
 
 void set_host(const bp_host* host) noexcept {
@@ -222,7 +288,8 @@ void set_host(const bp_host* host) noexcept {
 }
 
 const bp_kernel_api kKernelApi = {
-    sizeof(bp_kernel_api), 0, bind, unbind, match, prepare, enqueue, release,
+    sizeof(bp_kernel_api), 0, bind, unbind, match, prepare, enqueue, release, place,
+    placement_release,
 };
 
 }  // namespace bp::kernels

@@ -301,7 +301,7 @@ Weight Weight::matrix(uint64_t index) const noexcept {
 }
 
 const bp_kernel_api kKernelApi = {
-    sizeof(bp_kernel_api), 0, bind, unbind, match, prepare, enqueue, release,
+    sizeof(bp_kernel_api), 0, bind, unbind, match, prepare, enqueue, release, nullptr, nullptr,
 };
 
 }  // namespace bp::cpu

@@ -238,6 +238,9 @@ std::vector<std::string> layout() {
   FIELD(bp_op, operand_stride);
   FIELD(bp_op, attribute_stride);
   FIELD(bp_op, layer);
+  FIELD(bp_op, placement);
+  FIELD(bp_op, step);
+  FIELD(bp_op, reserved);
   TYPE(bp_symbol_range);
   FIELD(bp_symbol_range, minimum);
   FIELD(bp_symbol_range, typical);
@@ -258,6 +261,8 @@ std::vector<std::string> layout() {
   FIELD(bp_match, workspace_bytes);
   FIELD(bp_match, resident_bytes);
   FIELD(bp_match, reason);
+  FIELD(bp_match, launches);
+  FIELD(bp_match, reserved);
   TYPE(bp_bind_info);
   FIELD(bp_bind_info, size);
   FIELD(bp_bind_info, device_index);
@@ -292,6 +297,8 @@ std::vector<std::string> layout() {
   FIELD(bp_kernel_api, prepare);
   FIELD(bp_kernel_api, enqueue);
   FIELD(bp_kernel_api, release);
+  FIELD(bp_kernel_api, place);
+  FIELD(bp_kernel_api, placement_release);
   TYPE(bp_plugin_entry);
   FIELD(bp_plugin_entry, size);
   FIELD(bp_plugin_entry, usable);

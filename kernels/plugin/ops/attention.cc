@@ -79,10 +79,11 @@ std::string key_of(const AttentionSpec& s) {
                      s.kv_heads, s.head_dim, s.page_size, s.window, s.scale, s.softcap);
 }
 
-// Attention for passes of up to `tokens` tokens. With several parts, their results go to the
-// workspace and a second launch joins them.
+// Attention for passes of up to `tokens` tokens, to `y`. With several parts, their results go to
+// the workspace, after its first `used` bytes, and a second launch joins them.
 Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tokens,
-                                  uint64_t context, Planner& planner, uint64_t* workspace) {
+                                  uint64_t context, const Argument& y, uint64_t used,
+                                  Planner& planner, uint64_t* workspace) {
   const AttentionSpec spec = spec_of(shape);
   AttentionSchedule schedule =
       default_schedule(spec, planner.caps(), static_cast<uint32_t>(tokens),
@@ -99,15 +100,15 @@ Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tok
   launch.grid_x = {shape.tokens, 1, spec.heads / schedule.heads_per_group, 0};
   launch.grid_y = Count::of(schedule.splits);
   if (schedule.splits == 1) {
-    launch.arguments.push_back(output(0));
+    launch.arguments.push_back(y);
     return Variant{tokens, {std::move(launch)}};
   }
   const uint64_t rows = tokens * spec.heads * schedule.splits;
   const uint64_t partial_bytes = (rows * spec.head_dim * 4 + 255) / 256 * 256;
   const uint64_t sums_bytes = rows * 8;
-  *workspace = std::max(*workspace, partial_bytes + sums_bytes);
-  const Argument partial{Argument::kWorkspace, 0, 0, partial_bytes};
-  const Argument sums{Argument::kWorkspace, 0, partial_bytes, sums_bytes};
+  *workspace = std::max(*workspace, used + partial_bytes + sums_bytes);
+  const Argument partial{Argument::kWorkspace, 0, used, partial_bytes};
+  const Argument sums{Argument::kWorkspace, 0, used + partial_bytes, sums_bytes};
   launch.arguments.push_back(partial);
   launch.arguments.push_back(sums);
   Launch join;
@@ -117,7 +118,7 @@ Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tok
       BP_TRY(planner.kernel(fmt::format("combine {} s{}", spec.head_dim, schedule.splits), [&] {
         return build_attention_combine(spec, schedule.splits, threads);
       }));
-  join.arguments = {partial, sums, output(0)};
+  join.arguments = {partial, sums, y};
   join.grid_x = {shape.tokens, 1, spec.heads, 0};
   join.grid_y = Count::of(1);
   return Variant{tokens, {std::move(launch), std::move(join)}};
@@ -189,9 +190,22 @@ Result<Program> plan_attention(const ops::Op& op, Planner& planner) {
   if (__builtin_mul_overflow(BP_TRY(planner.maximum(shape.blocks)), shape.page_size, &context)) {
     return error(Code::kUnimplemented, "the context is too long");
   }
+  // As int8 where the readers want that: floats first, behind which the parts are kept.
+  const uint64_t width = shape.heads * shape.head_dim;
+  const uint64_t staging = (staging_bytes(planner.device(), most, width) + 255) / 256 * 256;
+  program.workspace_bytes = staging;
+  Int8Layout layout;
+  const bool int8 = planner.is_int8(op.output(0), &layout);
   const auto decode = [&](uint64_t tokens) -> Status {
-    program.variants.push_back(BP_TRY(attention_variant(shape, std::min(tokens, most), context,
-                                                        planner, &program.workspace_bytes)));
+    const uint64_t at_most = std::min(tokens, most);
+    const bool quantizes = int8 && at_most <= kInt8Tokens;
+    const Argument y = quantizes ? Argument{Argument::kWorkspace, 0, 0, staging} : output(0);
+    Variant variant = BP_TRY(
+        attention_variant(shape, at_most, context, y, staging, planner, &program.workspace_bytes));
+    if (quantizes) {
+      variant.launches.push_back(BP_TRY(quantize_launch(shape.tokens, width, y, layout, planner)));
+    }
+    program.variants.push_back(std::move(variant));
     return {};
   };
   BP_TRY(decode(1));

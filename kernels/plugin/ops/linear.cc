@@ -14,7 +14,7 @@ namespace bp::kernels {
 namespace {
 
 // Tokens that share one read of the weights, by GEMV variant. Larger passes take the GEMM.
-constexpr uint32_t kTokensAtOnce[] = {1, 4, 8};
+constexpr uint32_t kTokensAtOnce[] = {1, 4, kInt8Tokens};
 
 // A product with the weights of an op, as both ops need it.
 struct Product {
@@ -24,6 +24,9 @@ struct Product {
   uint32_t gate_input = 1, up_input = 0;  // up_input 0: merged or none
   bool has_bias = false;
   int32_t residual_input = -1;
+  bool reads_int8 = false, writes_int8 = false;  // x and y, in passes of up to kInt8Tokens
+  Int8Layout x_layout, y_layout;
+  uint64_t staging_bytes = 0;  // of the workspace, for y before it is int8
 };
 
 // Planes of the rows [first, first + count) of one matrix.
@@ -47,29 +50,41 @@ struct Part {
   int32_t bias_plane = -1;
 };
 
-void bind_part(const Product& p, const Part& part, const Program& program, Launch* launch) {
+Argument staging(const Product& p) {
+  return {Argument::kWorkspace, 0, 0, p.staging_bytes};
+}
+
+void bind_part(const Product& p, const Part& part, const Program& program, bool small,
+               Launch* launch) {
   const uint32_t uses = part.spec.separate_up ? 2 : 1;
   const uint32_t last = program.plane(part.first_use + uses);
   launch->arguments.reserve(kMaxBuffers);
   for (uint32_t plane = program.plane(part.first_use); plane < last; ++plane) {
     launch->arguments.push_back(weight(plane));
   }
-  launch->arguments.push_back(input(0));
+  if (small && p.reads_int8) {
+    launch->arguments.push_back(quants(input(0), p.x_layout));
+    launch->arguments.push_back(scales(input(0), p.x_layout));
+  } else {
+    launch->arguments.push_back(input(0));
+  }
   if (part.bias_plane >= 0) {
     launch->arguments.push_back(weight(static_cast<uint32_t>(part.bias_plane)));
   }
-  launch->arguments.push_back(output(0));
+  launch->arguments.push_back(small && p.writes_int8 ? staging(p) : output(0));
   launch->params = {{p.tokens, 1, 1, 0}, Count::of(part.first_row)};
 }
 
-Result<Launch> gemv_launch(const Product& p, const Part& part, uint32_t tokens,
+// `small`: a pass whose values may be int8.
+Result<Launch> gemv_launch(const Product& p, const Part& part, uint32_t tokens, bool small,
                            const Program& program, Planner& planner) {
   GemvSpec spec = part.spec;
   spec.tokens = tokens;
+  spec.int8 = small && p.reads_int8;
   const GemvSchedule schedule = default_schedule(spec, planner.caps());
   Launch launch;
   launch.kernel = BP_TRY(planner.kernel(key_of(spec), [&] { return build_gemv(spec, schedule); }));
-  bind_part(p, part, program, &launch);
+  bind_part(p, part, program, small, &launch);
   launch.grid_x = Count::of(gemv_groups(spec, schedule));
   launch.grid_y = {p.tokens, tokens, 1, 0};
   return launch;
@@ -97,7 +112,7 @@ Result<Launch> gemm_launch(const Product& p, const Part& part, uint64_t tokens,
                                  schedule.tile_rows, schedule.tile_columns, schedule.thread_tokens,
                                  schedule.thread_rows, schedule.stages, schedule.pad),
                      [&] { return build_gemm(spec, schedule); }));
-  bind_part(p, part, program, &launch);
+  bind_part(p, part, program, false, &launch);
   launch.grid_x = {p.tokens, schedule.tile_tokens, 1, 0};
   launch.grid_y = Count::of(gemm_groups(spec, schedule, 1).y);
   return launch;
@@ -118,13 +133,15 @@ Status add_launches(const Product& p, const Part& part, Planner& planner, Progra
   for (size_t v = 0; v < program->variants.size(); ++v) {
     Variant& variant = program->variants[v];
     if (v < std::size(kTokensAtOnce)) {
-      variant.launches.push_back(BP_TRY(gemv_launch(p, part, kTokensAtOnce[v], *program, planner)));
+      variant.launches.push_back(
+          BP_TRY(gemv_launch(p, part, kTokensAtOnce[v], true, *program, planner)));
       continue;
     }
     auto gemm = gemm_launch(p, part, variant.max_tokens, *program, planner);
     // Where tiles do not fit the device, the weights are read again for every eight tokens.
-    variant.launches.push_back(gemm.ok() ? std::move(gemm).value()
-                                         : BP_TRY(gemv_launch(p, part, 8, *program, planner)));
+    variant.launches.push_back(gemm.ok()
+                                   ? std::move(gemm).value()
+                                   : BP_TRY(gemv_launch(p, part, 8, false, *program, planner)));
   }
   return {};
 }
@@ -163,6 +180,12 @@ Result<Program> plan_product(const Product& p, Planner& planner) {
     }
     BP_TRY(add_launches(p, part, planner, &program));
   }
+  program.workspace_bytes = p.staging_bytes;
+  for (size_t v = 0; p.writes_int8 && v < program.variants.size(); ++v) {
+    if (v >= std::size(kTokensAtOnce)) break;
+    program.variants[v].launches.push_back(
+        BP_TRY(quantize_launch(p.tokens, p.rows, staging(p), p.y_layout, planner)));
+  }
   return program;
 }
 
@@ -186,6 +209,7 @@ Result<Program> plan_linear(const ops::Op& op, Planner& planner) {
   p.rows = shape.rows;
   p.tokens = shape.tokens;
   if (shape.has_residual) p.residual_input = 3;
+  p.reads_int8 = planner.is_int8(op.input(0), &p.x_layout);
   return plan_product(p, planner);
 }
 
@@ -205,6 +229,10 @@ Result<Program> plan_linear_glu(const ops::Op& op, Planner& planner) {
   p.rows = shape.rows;
   p.tokens = shape.tokens;
   if (!shape.is_merged) p.up_input = 3;
+  p.reads_int8 = planner.is_int8(op.input(0), &p.x_layout);
+  p.writes_int8 = planner.is_int8(op.output(0), &p.y_layout);
+  p.staging_bytes =
+      staging_bytes(planner.device(), BP_TRY(planner.maximum(shape.tokens)), shape.rows);
   return plan_product(p, planner);
 }
 

@@ -69,20 +69,29 @@ Result<Program> plan_gather_rows(const ops::Op& op, Planner& planner) {
   return program;
 }
 
+namespace {
+
+Result<DeviceKernel*> norm_kernel(const NormSpec& spec, Planner& planner) {
+  const NormSchedule schedule = default_schedule(spec, planner.caps());
+  return planner.kernel(
+      fmt::format("norm {} residual {} int8 {}", spec.width, spec.residual, spec.write_int8),
+      [&] { return build_norm(spec, schedule); });
+}
+
+}  // namespace
+
 Result<Program> plan_rms_norm(const ops::Op& op, Planner& planner) {
   const auto shape = BP_TRY(read_shape<ops::RmsNormShape>(op));
   if (shape.columns > UINT32_MAX) return error(Code::kUnimplemented, "rows of {}", shape.columns);
   Program program;
   program.tokens = shape.tokens;
-  const NormSpec spec{.width = static_cast<uint32_t>(shape.columns),
-                      .residual = shape.has_residual,
-                      .residual_in_place = shape.has_residual};
-  const NormSchedule schedule = default_schedule(spec, planner.caps());
-  Launch launch;
-  launch.kernel =
-      BP_TRY(planner.kernel(fmt::format("norm {} residual {}", spec.width, spec.residual),
-                            [&] { return build_norm(spec, schedule); }));
+  NormSpec spec{.width = static_cast<uint32_t>(shape.columns),
+                .residual = shape.has_residual,
+                .residual_in_place = shape.has_residual};
+  const uint64_t most = BP_TRY(planner.maximum(shape.tokens));
   const uint32_t gain = use_whole(&program, 1, format_of(ops::Format::kF32), shape.columns);
+  Launch launch;
+  launch.kernel = BP_TRY(norm_kernel(spec, planner));
   launch.arguments = {input(0), weight(gain), output(0)};
   launch.params = {float_bits(static_cast<float>(shape.eps))};
   launch.grid_x = {shape.tokens, 1, 1, 0};
@@ -90,7 +99,18 @@ Result<Program> plan_rms_norm(const ops::Op& op, Planner& planner) {
   if (shape.has_residual) {
     program.in_place.push_back({2, 0, {shape.tokens, 1, shape.columns * sizeof(float), 0}});
   }
-  program.variants.push_back({BP_TRY(planner.maximum(shape.tokens)), {std::move(launch)}});
+  Int8Layout layout;
+  if (planner.is_int8(op.output(0), &layout)) {
+    spec.write_f32 = false;
+    spec.write_int8 = true;
+    Launch quantized = launch;
+    quantized.kernel = BP_TRY(norm_kernel(spec, planner));
+    quantized.arguments = {input(0), weight(gain), quants(output(0), layout),
+                           scales(output(0), layout)};
+    program.variants.push_back({std::min(kInt8Tokens, most), {std::move(quantized)}});
+    if (most <= kInt8Tokens) return program;
+  }
+  program.variants.push_back({most, {std::move(launch)}});
   return program;
 }
 

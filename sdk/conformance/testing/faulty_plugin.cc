@@ -210,7 +210,9 @@ bp_status get_interface(const bp_string* id, const void** out, bp_error*) {
   }();
   static const bp_kernel_api kernel = {
       sizeof(bp_kernel_api), 0, bind, kKernelApi.unbind, match, prepare, enqueue,
-      kKernelApi.release};
+      kKernelApi.release,
+      nullptr,
+      nullptr};
   const std::string_view name = glue::view(id);
   *out = nullptr;
   if (name == BP_INTERFACE_DEVICE) *out = &device;

@@ -20,6 +20,8 @@ extern "C" {
 typedef struct bp_target bp_target;
 /* One op made ready to run. Immutable; may be enqueued on several streams of its device. */
 typedef struct bp_kernel bp_kernel;
+/* What a provider knows of a plan whose ops have been given to it and others. */
+typedef struct bp_placement bp_placement;
 
 /* ---- ops as plain records ------------------------------------------------------------------- */
 
@@ -75,6 +77,11 @@ typedef struct bp_op {
   uint32_t operand_stride; /* bytes from one operand to the next */
   uint32_t attribute_stride;
   int32_t layer; /* block of the model, −1 outside; for messages */
+  /* In prepare, when the provider has been told of the plan: which of its ops this is. NULL in
+   * match, and for an op that stands alone. */
+  const bp_placement* placement;
+  uint32_t step;
+  uint32_t reserved;
 } bp_op;
 
 /* Range that a symbol may take while the kernels live, and the value to optimise for. */
@@ -119,6 +126,8 @@ typedef struct bp_match {
   uint64_t workspace_bytes; /* scratch memory needed during enqueue at maximum symbols */
   uint64_t resident_bytes;  /* memory that prepare will hold beyond the weights in place */
   char reason[BP_MATCH_REASON_BYTES]; /* why not, or which variant; UTF-8, NUL-ended */
+  uint32_t launches; /* commands that an enqueue puts on a stream at typical symbols; 0: unknown */
+  uint32_t reserved;
 } bp_match;
 
 /* ---- binding -------------------------------------------------------------------------------- */
@@ -181,6 +190,15 @@ typedef struct bp_kernel_api {
   bp_status (*enqueue)(bp_kernel* kernel, bp_stream* stream, const bp_kernel_launch* launch,
                        bp_error* error);
   bp_status (*release)(bp_kernel* kernel, bp_error* error);
+  /* Optional; BP_UNIMPLEMENTED otherwise. Tells, once the ops of a plan have been given to targets
+   * and before they are prepared, which of them this target was given: chosen[i] is 1 for its own
+   * and 0 for those of others. All of its own will be prepared with this placement, or none is run.
+   * A scratch value that only its own ops of the plan write and read may then be kept in a form of
+   * the provider's own, within the bytes that the value has. The result must outlive the kernels. */
+  bp_status (*place)(bp_target* target, const bp_op* ops, uint64_t op_stride, uint32_t op_count,
+                     const uint32_t* chosen, const bp_symbol_range* symbols, uint32_t symbol_count,
+                     bp_placement** out, bp_error* error);
+  bp_status (*placement_release)(bp_placement* placement, bp_error* error);
 } bp_kernel_api;
 
 #ifdef __cplusplus
