@@ -117,7 +117,8 @@ Driver::Result Driver::open_context(int ordinal, Context* out) const noexcept {
   return context_retain(out, ordinal);
 }
 
-void Driver::close_context(int ordinal) const noexcept {
+// The last one to let go of a lost context ends it, so that the next one is a good one.
+void Driver::close_context(int ordinal, bool) const noexcept {
   (void)context_release(ordinal);
 }
 

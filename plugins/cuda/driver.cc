@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <mutex>
@@ -58,6 +59,22 @@ bool resolve_compiler(glue::SharedLibrary* library, Driver* d) {
 #undef BP_RESOLVE
 }
 
+// Folders of packages of the Python environment that is active; NVRTC is often there.
+std::vector<std::string> python_packages() {
+  namespace fs = std::filesystem;
+  std::vector<std::string> folders;
+  const char* const root = secure_getenv("VIRTUAL_ENV");
+  if (root == nullptr) return folders;
+  std::error_code error;
+  for (fs::directory_iterator at(fs::path(root) / "lib", error), end; !error && at != end;
+       at.increment(error)) {
+    if (at->path().filename().string().rfind("python3", 0) == 0) {
+      folders.push_back((at->path() / "site-packages").string());
+    }
+  }
+  return folders;
+}
+
 // Places where NVRTC may lie, newest version first. A cubin of a newer major version than the
 // driver's does not load, so such a compiler is not even tried.
 std::vector<std::string> compiler_places(int driver_version) {
@@ -76,11 +93,9 @@ std::vector<std::string> compiler_places(int driver_version) {
       places.push_back(root + "/lib64/" + name);
       places.push_back(root + "/lib/" + name);
     }
-    // Where Python packages of NVIDIA put it, for an environment that is active.
-    if (const char* path = secure_getenv("VIRTUAL_ENV")) {
-      places.push_back(std::string(path) + "/lib/nvidia/cuda_nvrtc/lib/" + name);
-      places.push_back(std::string(path) + "/lib/nvidia/cu" + std::to_string(major) + "/lib/" +
-                       name);
+    for (const std::string& packages : python_packages()) {
+      places.push_back(packages + "/nvidia/cu" + std::to_string(major) + "/lib/" + name);
+      places.push_back(packages + "/nvidia/cuda_nvrtc/lib/" + name);
     }
   }
   return places;

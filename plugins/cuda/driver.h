@@ -90,10 +90,11 @@ struct Driver {
 
   static constexpr Result kOutOfMemory = 2;
   static constexpr Result kNotReady = 600;
-  static constexpr unsigned kStreamFlags = 1;   // not ordered with the default stream
-  static constexpr unsigned kEventFlags = 2;    // no timing
-  static constexpr unsigned kHostFlags = 3;     // portable, mapped
-  static constexpr unsigned kHostReadOnly = 8;  // for host_register
+  static constexpr unsigned kStreamFlags = 1;    // not ordered with the default stream
+  static constexpr unsigned kEventFlags = 2;     // no timing
+  static constexpr unsigned kHostFlags = 3;      // portable, mapped
+  static constexpr unsigned kRegisterFlags = 3;  // portable, mapped
+  static constexpr unsigned kRegisterReadOnly = 8;
   static constexpr int kCaptureRelaxed = 2;     // CU_STREAM_CAPTURE_MODE_RELAXED
   static constexpr int kStaticSharedBytes = 1;  // CUfunction_attribute
   static constexpr int kMaxDynamicSharedBytes = 8;
@@ -136,7 +137,7 @@ struct Driver {
   Result facts(int ordinal, event_driver::DeviceFacts* out) const;
   bp_status target_option(const std::string& target, std::string* option, bp_error* error) const;
   Result open_context(int ordinal, Context* out) const noexcept;
-  void close_context(int ordinal) const noexcept;
+  void close_context(int ordinal, bool lost) const noexcept;
   void* native(Context context) const noexcept {
     return context;
   }

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The CUDA plugin's own: verdicts of the probe, and what it says about devices. Everything that GPU
 // plugins have in common is in tests/mockgpu/.
-#include <unistd.h>
-
-#include <cstdio>
 #include <cstdlib>
 
 #include "tests/mockgpu/device_suite.h"
@@ -28,52 +25,11 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// The driver is found once in a process, so every verdict is asked for in one of its own.
-std::string probe_with(const std::string& environment) {
-  char self[4096];
-  const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-  if (length <= 0) return "";
-  self[length] = '\0';
-  const std::string command = "env " + environment + " '" + self +
-                              "' --gtest_also_run_disabled_tests "
-                              "--gtest_filter=ProbeChild.DISABLED_tells 2>&1";
-  std::FILE* const pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) return "";
-  std::string out;
-  char line[1024];
-  while (std::fgets(line, sizeof line, pipe) != nullptr) {
-    if (std::string(line).rfind("verdict ", 0) == 0) out = line;
-  }
-  pclose(pipe);
-  return out;
-}
-
-TEST(ProbeChild, DISABLED_tells) {
-  bp_probe_result result{};
-  result.size = sizeof result;
-  ASSERT_EQ(tables().plugin->probe(nullptr, &result, nullptr), BP_OK);
-  std::printf("verdict %d %s\n", result.reason, result.detail);
-  bp_error error = BP_ERROR_INIT;
-  uint32_t count = 7;
-  if (result.reason != BP_PROBE_USABLE) {
-    EXPECT_EQ(tables().plugin->init(nullptr, &error), BP_UNAVAILABLE);
-    if (tables().device != nullptr) {
-      EXPECT_EQ(tables().device->enumerate(&count, &error), BP_FAILED_PRECONDITION);
-    }
-  }
-}
-
 TEST(Probe, no_driver_is_told_with_its_name) {
   const std::string out = probe_with("BACKPLANE_CUDA_DRIVER=/nowhere/libcuda.so.1");
   EXPECT_THAT(out, HasSubstr("verdict 1 "));
   EXPECT_THAT(out, HasSubstr("/nowhere/libcuda.so.1"));
 }
-
-class ProbeOnMock : public ::testing::Test {
-  void SetUp() override {
-    if (!tables().usable || !Mock::present()) GTEST_SKIP() << "skipped: not on the stand-in";
-  }
-};
 
 TEST_F(ProbeOnMock, every_reason_is_told_in_words) {
   EXPECT_THAT(probe_with("A=B"), HasSubstr("verdict 0 2 GPU(s), CUDA 13.0, NVRTC 13.0"));

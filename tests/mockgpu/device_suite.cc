@@ -2,8 +2,10 @@
 #include "tests/mockgpu/device_suite.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <thread>
@@ -157,6 +159,49 @@ Compiled compile(bp_device* device, const Text& text, bp_error* error) {
   out.binary = both.binary;
   out.log = both.log;
   return out;
+}
+
+std::string probe_with(const std::string& environment) {
+  char self[4096];
+  const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+  if (length <= 0) return "";
+  self[length] = '\0';
+  const std::string command = "env " + environment + " '" + self +
+                              "' --gtest_also_run_disabled_tests "
+                              "--gtest_filter=ProbeChild.DISABLED_tells 2>&1";
+  std::FILE* const pipe = popen(command.c_str(), "r");
+  if (pipe == nullptr) return "";
+  std::string out;
+  char line[1024];
+  while (std::fgets(line, sizeof line, pipe) != nullptr) {
+    if (std::string(line).rfind("verdict ", 0) == 0) out = line;
+  }
+  pclose(pipe);
+  return out;
+}
+
+TEST(ProbeChild, DISABLED_tells) {
+  const Tables& t = tables();
+  bp_probe_result result{};
+  result.size = sizeof result;
+  ASSERT_EQ(t.plugin->probe(nullptr, &result, nullptr), BP_OK);
+  bp_error error = BP_ERROR_INIT;
+  bp_device_info info{};
+  bp_device_caps caps{};
+  info.size = sizeof info;
+  caps.size = sizeof caps;
+  if (result.reason == BP_PROBE_USABLE) {
+    ASSERT_EQ(t.device->describe(0, &info, &error), BP_OK) << error.text;
+    ASSERT_EQ(t.device->capabilities(0, &caps, &error), BP_OK) << error.text;
+  } else {
+    EXPECT_EQ(t.plugin->init(nullptr, &error), BP_UNAVAILABLE);
+  }
+  std::printf("verdict %d %s; %s dot %u matrix %u\n", result.reason, result.detail,
+              info.architecture, caps.has_int8_dot, caps.has_matrix);
+}
+
+void ProbeOnMock::SetUp() {
+  if (!tables().usable || !Mock::present()) GTEST_SKIP() << "skipped: not on the stand-in";
 }
 
 void GpuTest::SetUp() {
@@ -403,6 +448,7 @@ TEST_F(Memory, memory_of_the_host_is_used_in_place) {
       EXPECT_THAT(error.text, HasSubstr("read-only"));
       free(imported);
     }
+    what.flags = 0;
     what.pointer = static_cast<char*>(memory) + 1;
     EXPECT_EQ(t.memory->import(device, &what, &imported, &error), BP_INVALID_ARGUMENT);
   }

@@ -48,6 +48,17 @@ struct Tables {
 };
 const Tables& tables();
 
+// The driver is found once in a process, so a verdict for other circumstances is asked for in one
+// of its own: "verdict <reason> <detail>", and what the first device is, with `environment` ("A=B
+// C=D").
+std::string probe_with(const std::string& environment);
+
+// For tests of the probe that need the stand-in.
+class ProbeOnMock : public ::testing::Test {
+ protected:
+  void SetUp() override;
+};
+
 // Text, size and entry of a kernel, as bp.module/1 wants them.
 struct Text {
   std::string text, entry, options;

@@ -18,7 +18,7 @@ namespace {
 constexpr size_t kGuardBytes = 256;  // behind every allocation, to tell overruns
 constexpr unsigned char kGuard = 0xc5;
 constexpr size_t kPoisonedBytes = 1u << 20;  // new memory up to here is filled with garbage
-constexpr uint32_t kDefaultSharedBytes = 48u << 10;
+constexpr uint32_t kDefaultSharedBytes = BP_MOCK_SHARED_BYTES;
 
 using Operation = std::function<Code()>;
 
@@ -271,6 +271,12 @@ void release(int device) {
   const std::lock_guard lock(s.mutex);
   --s.devices[device].retained;
   --s.counters["contexts"];
+}
+
+void reset(int device) {
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  s.devices[device].lost = kOk;
 }
 
 void lose(int device, Code code) {

@@ -57,6 +57,7 @@ Code begin_release(int device);
 int device_count();
 void retain(int device);  // of the primary context; the first one makes a lost device well again
 void release(int device);
+void reset(int device);  // makes a lost device well again
 void lose(int device, Code code);
 
 // Memory. Addresses of the device are addresses of the host.

@@ -14,8 +14,8 @@
 //   kName, kNativeName, kCompilerName             "CUDA", "cuda.context", "NVRTC"
 //   Result facts(int ordinal, DeviceFacts*) const
 //   bp_status target_option(const std::string& target, std::string* option, bp_error*) const
-//   Result open_context(int ordinal, Context*) const, void close_context(int ordinal) const
-//   void* native(Context) const
+//   Result open_context(int ordinal, Context*) const, void close_context(int ordinal, bool lost)
+//   const void* native(Context) const
 #pragma once
 
 #include <atomic>
@@ -229,7 +229,7 @@ struct DeviceSlots {
       }
       device->staging.clear();
       device->events.clear();
-      device->api.close_context(device->ordinal);
+      device->api.close_context(device->ordinal, device->lost.load() != 0);
       delete device;
       return BP_OK;
     });

@@ -173,7 +173,7 @@ struct MemorySlots {
       const auto scope = device->enter();
       Result result = device->api.host_register(
           wanted.pointer, wanted.length,
-          Api::kHostFlags | (buffer->read_only ? Api::kHostReadOnly : 0u));
+          Api::kRegisterFlags | (buffer->read_only ? Api::kRegisterReadOnly : 0u));
       if (result == 0) {
         result = device->api.host_address(&buffer->address, wanted.pointer, 0);
         if (result != 0) device->api.host_unregister(wanted.pointer);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// libnvrtc.so of the stand-in: its "cubin" is a shared object of the host, in an envelope.
+// The run-time compilers of the stand-in, NVRTC and hipRTC, which are one API under two names.
+// Their binaries are shared objects of the host, in an envelope.
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -7,6 +8,17 @@
 
 #include "tests/mockgpu/program.h"
 
+#ifdef BP_MOCK_HIPRTC
+#define RTC(name) hiprtc##name
+#define RTC_BINARY(suffix) hiprtcGetCode##suffix
+constexpr char kDialect[] = "HIP";
+constexpr char kTargetOption[] = "--offload-arch=";
+#else
+#define RTC(name) nvrtc##name
+#define RTC_BINARY(suffix) nvrtcGetCUBIN##suffix
+constexpr char kDialect[] = "CUDA";
+constexpr char kTargetOption[] = "--gpu-architecture=";
+#endif
 #define RTC_API extern "C" __attribute__((visibility("default"))) int
 
 namespace {
@@ -35,10 +47,10 @@ bool is_due() {
   return left == 1;
 }
 
-// Options that mean nothing here but are NVRTC's.
+// Options that mean nothing here but are the real compiler's.
 bool is_known(const std::string& option) {
-  for (const char* const known : {"-D", "--define-macro=", "--std=", "--fmad=", "--use_fast_math",
-                                  "--maxrregcount=", "--minimal", "-lineinfo"}) {
+  for (const char* const known : {"-D", "--std=", "--fmad=", "--use_fast_math", "--maxrregcount=",
+                                  "--minimal", "-lineinfo", "-O3", "-ffast-math", "-mcumode"}) {
     if (option.rfind(known, 0) == 0) return true;
   }
   return false;
@@ -60,40 +72,40 @@ extern "C" __attribute__((visibility("default"))) uint64_t bp_mock_get(const cha
   return std::strcmp(name, "compiled") == 0 ? compiled.load() : fail_compile.load();
 }
 
-extern "C" __attribute__((visibility("default"))) const char* nvrtcGetErrorString(int result) {
-  return result == kCompilation ? "NVRTC_ERROR_COMPILATION" : "NVRTC_ERROR of the stand-in";
+extern "C" __attribute__((visibility("default"))) const char* RTC(GetErrorString)(int result) {
+  return result == kCompilation ? "ERROR_COMPILATION" : "an error of the stand-in";
 }
-RTC_API nvrtcVersion(int* major, int* minor) {
+RTC_API RTC(Version)(int* major, int* minor) {
   *major = 13;
   *minor = 0;
   return 0;
 }
-RTC_API nvrtcGetNumSupportedArchs(int* out) {
+RTC_API RTC(GetNumSupportedArchs)(int* out) {
   *out = static_cast<int>(std::size(kArchs));
   return 0;
 }
-RTC_API nvrtcGetSupportedArchs(int* out) {
+RTC_API RTC(GetSupportedArchs)(int* out) {
   std::memcpy(out, kArchs, sizeof kArchs);
   return 0;
 }
-RTC_API nvrtcCreateProgram(void** out, const char* text, const char*, int headers,
+RTC_API RTC(CreateProgram)(void** out, const char* text, const char*, int headers,
                            const char* const*, const char* const*) {
   if (text == nullptr || headers != 0) return kInvalidInput;
   *out = new Source{text, {}};
   ++live;
   return 0;
 }
-RTC_API nvrtcDestroyProgram(void** program) {
+RTC_API RTC(DestroyProgram)(void** program) {
   delete of(*program);
   *program = nullptr;
   --live;
   return 0;
 }
-RTC_API nvrtcCompileProgram(void* program, int count, const char* const* options) {
+RTC_API RTC(CompileProgram)(void* program, int count, const char* const* options) {
   std::string arch;
   for (int i = 0; i < count; ++i) {
     const std::string option = options[i];
-    const std::string wanted = "--gpu-architecture=";
+    const std::string wanted = kTargetOption;
     if (option.rfind(wanted, 0) == 0) {
       arch = option.substr(wanted.size());
     } else if (!is_known(option)) {
@@ -105,23 +117,23 @@ RTC_API nvrtcCompileProgram(void* program, int count, const char* const* options
     of(program)->result.log = "kernel(1): error: the test asked for a failure";
     return kCompilation;
   }
-  of(program)->result = mock::compile_text(of(program)->text, "CUDA", arch);
+  of(program)->result = mock::compile_text(of(program)->text, kDialect, arch);
   ++compiled;
   return of(program)->result.ok ? 0 : kCompilation;
 }
-RTC_API nvrtcGetProgramLogSize(void* program, size_t* out) {
+RTC_API RTC(GetProgramLogSize)(void* program, size_t* out) {
   *out = of(program)->result.log.size() + 1;
   return 0;
 }
-RTC_API nvrtcGetProgramLog(void* program, char* out) {
+RTC_API RTC(GetProgramLog)(void* program, char* out) {
   std::strcpy(out, of(program)->result.log.c_str());
   return 0;
 }
-RTC_API nvrtcGetCUBINSize(void* program, size_t* out) {
+RTC_API RTC_BINARY(Size)(void* program, size_t* out) {
   *out = of(program)->result.image.size();
   return 0;
 }
-RTC_API nvrtcGetCUBIN(void* program, char* out) {
+RTC_API RTC_BINARY()(void* program, char* out) {
   std::memcpy(out, of(program)->result.image.data(), of(program)->result.image.size());
   return 0;
 }
