@@ -6,6 +6,8 @@
 
 #include "kernels/legalize.h"
 #include "kernels/testing/cases.h"
+#include "kernels/testing/moe_cases.h"
+#include "kernels/testing/sampling_cases.h"
 
 namespace bp::kernels {
 namespace {
@@ -81,14 +83,34 @@ TEST_P(Mutants, are_all_caught) {
   std::vector<Result<testing::Case>> cases;
   cases.push_back(testing::norm_case({.width = 160, .residual = true}, {64}, 2, 1));
   cases.push_back(testing::norm_case({.width = 320, .write_int8 = true}, {64}, 2, 2));
+  // Three tokens by twos, so that the end of the tokens matters.
   cases.push_back(testing::gemv_case({.rows = 7, .columns = 1184, .tokens = 2, .bias = true},
-                                     {128, 32, 2, 1}, 3));
+                                     {128, 32, 2, 1}, 3, 3, 0));
   cases.push_back(testing::gemv_case(
       {.format = "q8_g32", .int8 = true, .rows = 9, .columns = 1184, .residual = true},
       {64, 16, 2, 1}, 4));
   cases.push_back(testing::gemv_case(
       {.format = "f16", .rows = 5, .columns = 600, .glu = true, .activation = Activation::kSilu},
       {128, 64, 1, 1}, 5));
+  // A super-block's eighths and halves; minima; experts and their sum; repeated maxima.
+  cases.push_back(testing::gemv_case({.format = "q2_k", .int8 = true, .rows = 5, .columns = 512},
+                                     {64, 16, 1, 1}, 6));
+  cases.push_back(testing::gemv_case({.format = "q5_g32z", .rows = 5, .columns = 512, .tokens = 2},
+                                     {64, 16, 1, 1}, 7, 3, 0));
+  cases.push_back(testing::moe_linear_case(
+      {.experts = 4, .used = 2, .rows = 5, .columns = 512, .residual = true}, {64, 16, 1, 1}, 2,
+      8));
+  cases.push_back(testing::moe_linear_case({.format = "f32",
+                                            .experts = 4,
+                                            .used = 2,
+                                            .rows = 5,
+                                            .columns = 64,
+                                            .glu = true,
+                                            .activation = Activation::kSilu},
+                                           {64, 16, 1, 1}, 2, 9));
+  cases.push_back(testing::moe_route_case({60, 4, false}, 64, 3, 10));
+  cases.push_back(testing::top_k_case({150, 20}, {64, 1}, 4, 11));
+  cases.push_back(testing::top_k_join_case({150, 20}, {64, 1}, 4, 12));
   size_t planted = 0;
   for (const auto& made : cases) {
     ASSERT_TRUE(made.ok()) << made.status().to_string();

@@ -40,6 +40,8 @@ Words poison(size_t n);
 bool close(const std::vector<float>& got, const std::vector<double>& want, double tolerance,
            std::string* why);
 
+double reference_activation(Activation activation, double x);
+
 struct Case {
   std::string name;
   Kernel kernel;               // not legalized
@@ -57,6 +59,10 @@ struct Weights {
   std::vector<float> values;
 };
 Weights random_weights(const std::string& format, uint32_t rows, uint32_t columns, Random* random);
+
+// Appends activations as kernels take them, f32 or int8 with scales; *x becomes what they stand
+// for.
+void append_activations(std::vector<float>* x, bool int8, std::vector<Words>* buffers);
 
 Result<Case> norm_case(const NormSpec& spec, const NormSchedule& schedule, uint32_t rows,
                        uint64_t seed);
