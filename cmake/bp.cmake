@@ -3,7 +3,8 @@
 #
 #   bp_library(NAME folder_part SOURCES a.cc … DEPS bp_base …)   static library, position independent
 #   bp_plugin(ID cpu SOURCES … DEPS … MANIFEST cpu.plugin.json.in)  libbackplane-<id>.so + manifest
-#   bp_test(NAME x SOURCES x_test.cc … DEPS … [LABELS slow])     GoogleTest program, one ctest entry
+#   bp_test(NAME x SOURCES x_test.cc … DEPS … [LABELS slow] [ENVIRONMENT VARIABLE=value …])
+#                                                                GoogleTest program, one ctest entry
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -32,11 +33,12 @@ target_compile_options(bp_warnings INTERFACE -Wall -Wextra -Wpedantic -Wconversi
 # Statement expressions are what BP_TRY is made of; both supported compilers have them.
 target_compile_options(bp_warnings INTERFACE
   $<$<CXX_COMPILER_ID:Clang>:-Wno-gnu-statement-expression>)
+# Reports need lines and functions, not types: -g1 objects are a quarter of -g ones and link faster.
 if(BP_SANITIZE STREQUAL "address")
-  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1)
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g1)
   add_link_options(-fsanitize=address,undefined)
 elseif(BP_SANITIZE STREQUAL "thread")
-  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -O1)
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -O1 -g1)
   add_link_options(-fsanitize=thread)
 endif()
 
@@ -70,7 +72,7 @@ function(bp_plugin)
 endfunction()
 
 function(bp_test)
-  cmake_parse_arguments(A "" "NAME;TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(A "" "NAME;TIMEOUT" "SOURCES;DEPS;LABELS;ENVIRONMENT" ${ARGN})
   if(NOT BUILD_TESTING)
     return()
   endif()
@@ -86,5 +88,6 @@ function(bp_test)
     BP_BINARY_DIR="${CMAKE_BINARY_DIR}" BP_SHARED_DIR="${BP_SHARED_DIR}")
   set_target_properties(${A_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
   add_test(NAME ${A_NAME} COMMAND ${A_NAME} WORKING_DIRECTORY "${CMAKE_BINARY_DIR}")
-  set_tests_properties(${A_NAME} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "${A_LABELS}")
+  set_tests_properties(${A_NAME} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "${A_LABELS}"
+    ENVIRONMENT "${A_ENVIRONMENT}")
 endfunction()

@@ -44,6 +44,7 @@ class Verifier {
   Status memory(const Inst& inst);
   Status control(const Inst& inst) const;
   Status collective(const Inst& inst) const;
+  Status meeting_points() const;
   Type arg(const Inst& inst, size_t i) const { return k_.insts[inst.arg[i]].type; }
   bool args_are(const Inst& inst, Type type) const {
     for (uint32_t i = 0; i < arg_count(inst); ++i) {
@@ -276,12 +277,25 @@ Status Verifier::run() {
     // A loop's induction value is inside its bracket, so the bracket starts at the For itself.
     if (op == Op::kFor || op == Op::kIf || op == Op::kElse) opened.push_back(at);
   }
+  return meeting_points();
+}
+
+// Where threads meet: all of a group get there, and OpenCL compilers can tell.
+Status Verifier::meeting_points() const {
   const std::vector<bool> uniform = uniform_control(k_);
+  const std::vector<ValueId> conditions = group_conditions(k_);
   for (ValueId at = 0; at < k_.insts.size(); ++at) {
-    if (k_.insts[at].op >= Op::kBarrier && !uniform[at]) {
-      return error(Code::kInvalidArgument,
-                   "instruction {}: '{}' under control that differs between threads", at,
-                   op_info(k_.insts[at].op).name);
+    const Op op = k_.insts[at].op;
+    if (op < Op::kBarrier) continue;
+    if (!uniform[at]) {
+      return invalid("instruction {}: '{}' under control that differs between threads", at,
+                     op_info(op).name);
+    }
+    if (op != Op::kShuffleXor && conditions[at] != kNoValue) {
+      return invalid(
+          "instruction {}: '{}' under the condition of instruction {}, which differs between "
+          "groups; PoCL miscompiles that: guard the work around it instead",
+          at, op_info(op).name, conditions[at]);
     }
   }
   return {};

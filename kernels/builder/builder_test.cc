@@ -159,6 +159,79 @@ TEST(Builder, a_loop_variable_that_varies_later_forbids_a_barrier) {
               HasSubstr("differs between threads"));
 }
 
+constexpr const char* kGroupCondition = "which differs between groups";
+
+TEST(Verify, a_barrier_under_a_condition_on_the_group_is_refused) {
+  const auto body = [](const std::function<Val(Builder&, Buf, Buf)>& condition) {
+    return mistake([&](Builder& k, Buf in, Buf out) {
+      k.when(
+          condition(k, in, out), [&] { k.barrier(); }, [&] { out.store(k.tid(), 1u); });
+    });
+  };
+  EXPECT_THAT(body([](Builder& k, Buf, Buf) { return k.group_x() < 3u; }),
+              HasSubstr("'barrier' under the condition of instruction"));
+  EXPECT_THAT(body([](Builder& k, Buf, Buf) { return k.group_y() < 3u; }),
+              HasSubstr(kGroupCondition));
+  EXPECT_THAT(body([](Builder& k, Buf in, Buf) { return in.u32(k.group_x() * 2) == 0u; }),
+              HasSubstr(kGroupCondition));
+  EXPECT_THAT(body([](Builder& k, Buf, Buf) {
+                const Shared s = k.shared("s", kU32, 1);
+                return s.load(k.constant(Kind::kU32, 0)) == 0u;
+              }),
+              HasSubstr(kGroupCondition));
+  EXPECT_THAT(body([](Builder& k, Buf, Buf) {
+                const Buf words = k.in_out("words");
+                return words.u32(k.constant(Kind::kU32, 0)) == 0u;
+              }),
+              HasSubstr(kGroupCondition));
+  // The same for all groups: nothing is wrong with these.
+  EXPECT_EQ(body([](Builder& k, Buf, Buf) { return k.param_u32("n") == 0u; }), "");
+  EXPECT_EQ(body([](Builder& k, Buf in, Buf) { return in.u32(k.constant(Kind::kU32, 0)) == 0u; }),
+            "");
+}
+
+TEST(Verify, a_condition_on_the_group_is_found_around_other_control) {
+  const auto in_loop = [](Builder& k, Buf, Buf) {
+    k.when(k.group_x() < 3u, [&] { k.loop(0, k.param_u32("n"), 1, [&](Val) { k.barrier(); }); });
+  };
+  EXPECT_THAT(mistake(in_loop), HasSubstr(kGroupCondition));
+  const auto in_else = [](Builder& k, Buf, Buf out) {
+    k.when(
+        k.group_x() < 3u, [&] { out.store(k.tid(), 0u); }, [&] { k.barrier(); });
+  };
+  EXPECT_THAT(mistake(in_else), HasSubstr(kGroupCondition));
+  const auto in_inner = [](Builder& k, Buf, Buf) {
+    k.when(k.group_x() < 3u, [&] { k.when(k.param_u32("n") < 2u, [&] { k.barrier(); }); });
+  };
+  EXPECT_THAT(mistake(in_inner), HasSubstr(kGroupCondition));
+  // Reductions become barriers where there are no subgroups.
+  const auto reduction = [](Builder& k, Buf in, Buf out) {
+    k.when(k.group_x() < 3u, [&] { out.store(k.tid(), k.sum(in.f32(k.tid()), 32)); });
+  };
+  EXPECT_THAT(mistake(reduction), HasSubstr("'group_reduce' under the condition"));
+  // Through a variable, which a loop gives its value later in the text.
+  const auto variable = [](Builder& k, Buf, Buf) {
+    const Var flag = k.var(0u);
+    k.loop(0, 3, 1, [&](Val) {
+      k.when(flag == 0u, [&] { k.barrier(); });
+      flag.set(k.group_x());
+    });
+  };
+  EXPECT_THAT(mistake(variable), HasSubstr(kGroupCondition));
+}
+
+TEST(Verify, barriers_may_stand_in_loops_that_differ_between_groups_and_after_conditions) {
+  const auto loop = [](Builder& k, Buf, Buf) {
+    k.loop(0, k.group_x() + 1u, 1, [&](Val) { k.barrier(); });
+  };
+  EXPECT_EQ(mistake(loop), "");
+  const auto after = [](Builder& k, Buf, Buf out) {
+    k.when(k.group_x() < 3u, [&] { out.store(k.tid(), 1u); });
+    k.barrier();
+  };
+  EXPECT_EQ(mistake(after), "");
+}
+
 TEST(Verify, limits_of_a_device_hold) {
   Builder k("big", 512);
   Buf y = k.out("y");

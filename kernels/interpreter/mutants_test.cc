@@ -5,8 +5,9 @@
 #include <gtest/gtest.h>
 
 #include "kernels/legalize.h"
-#include "kernels/testing/cases.h"
+#include "kernels/testing/gemm_cases.h"
 #include "kernels/testing/moe_cases.h"
+#include "kernels/testing/paged_cases.h"
 #include "kernels/testing/sampling_cases.h"
 
 namespace bp::kernels {
@@ -111,6 +112,17 @@ TEST_P(Mutants, are_all_caught) {
   cases.push_back(testing::moe_route_case({60, 4, false}, 64, 3, 10));
   cases.push_back(testing::top_k_case({150, 20}, {64, 1}, 4, 11));
   cases.push_back(testing::top_k_join_case({150, 20}, {64, 1}, 4, 12));
+  cases.push_back(testing::gemm_case({.rows = 16, .columns = 64, .bias = true},
+                                     {16, 16, 32, 1, 4, 1, 1}, 15, 0, 6));
+  cases.push_back(testing::gemm_case({.format = "f32", .rows = 15, .columns = 24, .residual = true},
+                                     {16, 16, 8, 1, 1, 2, 0}, 15, 0, 7));
+  // Reductions in shared memory would bring barriers of their own and, for a maximum that cancels
+  // out, differences that do not show.
+  if (caps.subgroup_size >= 8 && caps.subgroup_size <= 32) {
+    cases.push_back(testing::prompt_attention_case(
+        {.heads = 2, .kv_heads = 1, .head_dim = 32, .page_size = 4, .window = 9, .scale = 0.4f},
+        {4, 2, 8, 2, 1, 16}, {7, 4}, {24, 4}, 8));
+  }
   size_t planted = 0;
   for (const auto& made : cases) {
     ASSERT_TRUE(made.ok()) << made.status().to_string();

@@ -29,7 +29,7 @@ class NormBuilder {
     const bool in_place = s_.residual && s_.residual_in_place;
     if (s_.residual && !in_place) residual_ = k_.in("residual");
     if (s_.write_f32) y_ = in_place ? k_.in_out("y") : k_.out("y");
-    if (in_place) residual_ = y_;
+
     if (s_.write_int8) {
       quants_ = k_.out("y_int8");
       scales_ = k_.out("y_scales");
@@ -87,8 +87,13 @@ class NormBuilder {
   void finish_vector(Val c, uint32_t round) {
     Val v = round < held_.size() ? held_[round] : load(x_, row_ + place(c, round));
     if (s_.normalize) v = v * scale_ * load(gain_, place(c, round));
-    if (s_.residual) v = v + load(residual_, row_ + place(c, round));
-    if (s_.write_f32) guarded(c, round, [&] { y_.store(row_ + c, v); });
+    if (s_.residual && !s_.residual_in_place) v = v + load(residual_, row_ + place(c, round));
+    if (s_.write_f32) {
+      // In place, a thread reads nothing but what it writes.
+      guarded(c, round, [&] {
+        y_.store(row_ + c, s_.residual && s_.residual_in_place ? v + load(y_, row_ + c) : v);
+      });
+    }
     if (s_.write_int8) quantize(c, round, v);
   }
 
@@ -147,7 +152,9 @@ Result<Kernel> build_norm(const NormSpec& spec, const NormSchedule& schedule) {
     return refuse("threads must be a power of two");
   }
   if (!spec.write_f32 && !spec.write_int8) return refuse("nothing to write");
-  if (spec.residual_in_place && !spec.write_f32) return refuse("no y to hold the residual");
+  if (spec.residual_in_place && (!spec.write_f32 || spec.write_int8)) {
+    return refuse("a residual in place goes with y as f32 alone");
+  }
   if (spec.write_int8 && (spec.width % kActivationBlock != 0 || schedule.threads < 8)) {
     return refuse("int8 needs blocks of 32 and 8 threads");
   }

@@ -20,7 +20,7 @@ struct NormSpec {
   uint32_t width = 0;       // n, elements of a row
   bool normalize = true;    // false: the values pass unchanged, for quantizing alone
   bool residual = false;    // y = norm(x) × gain + residual
-  bool residual_in_place = false;  // y is also the residual; needs write_f32
+  bool residual_in_place = false;  // y is also the residual; f32 output alone
   bool write_f32 = true;    // y as f32
   bool write_int8 = false;  // y quantized; n must be a multiple of 32
 };

@@ -15,6 +15,7 @@
 #include "backplane/dequantize.h"
 #include "kernels/library/weights.h"
 #include "kernels/testing/decode_cases.h"
+#include "kernels/testing/gemm_cases.h"
 #include "kernels/testing/moe_cases.h"
 #include "kernels/testing/paged_cases.h"
 #include "kernels/testing/sampling_cases.h"
@@ -409,17 +410,8 @@ Status add_weight_samples(const Caps& caps, std::vector<Case>* cases) {
   return {};
 }
 
-}  // namespace
-
-Result<std::vector<Case>> sample_cases(const Caps& caps) {
-  std::vector<Case> out;
-  const uint32_t lanes = std::max<uint32_t>(caps.subgroup_size, 8);
-  out.push_back(BP_TRY(norm_case({.width = 160, .write_int8 = true}, {64}, 3, 11)));
-  out.push_back(BP_TRY(norm_case({.width = 1030, .residual = true}, {256}, 2, 12)));
-  out.push_back(BP_TRY(norm_case(
-      {.width = 96, .normalize = false, .write_f32 = false, .write_int8 = true}, {lanes}, 2, 13)));
-  BP_TRY(add_weight_samples(caps, &out));
-  out.push_back(BP_TRY(argmax_case(3, 1000, 128, 62)));
+Status add_expert_samples(const Caps& caps, std::vector<Case>* cases) {
+  std::vector<Case>& out = *cases;
   out.push_back(BP_TRY(top_k_case({1000, 40}, {64, 4}, 2, 68)));
   out.push_back(BP_TRY(top_k_join_case({1000, 40}, {64, 4}, 2, 69)));
   out.push_back(BP_TRY(moe_route_case({60, 4, true}, 64, 3, 70)));
@@ -436,6 +428,32 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
   experts = {
       .format = "q4_k", .experts = 5, .used = 3, .rows = 13, .columns = 512, .residual = true};
   out.push_back(BP_TRY(moe_linear_case(experts, default_schedule(experts, caps), 2, 73)));
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<Case>> sample_cases(const Caps& caps) {
+  std::vector<Case> out;
+  const uint32_t lanes = std::max<uint32_t>(caps.subgroup_size, 8);
+  out.push_back(BP_TRY(norm_case({.width = 160, .write_int8 = true}, {64}, 3, 11)));
+  out.push_back(BP_TRY(norm_case({.width = 1030, .residual = true}, {256}, 2, 12)));
+  out.push_back(BP_TRY(norm_case(
+      {.width = 96, .normalize = false, .write_f32 = false, .write_int8 = true}, {lanes}, 2, 13)));
+  BP_TRY(add_weight_samples(caps, &out));
+  for (uint32_t stages : {1u, 2u}) {
+    const GemmSpec spec{
+        .format = "q4_g32", .rows = 37, .columns = 352, .bias = true, .residual = true};
+    GemmSchedule d = default_schedule(spec, caps, 21);
+    d.stages = stages;
+    if (stages == 2 && caps.shared_bytes < (32u << 10)) continue;
+    out.push_back(BP_TRY(gemm_case(spec, d, 21, 0, 50 + stages)));
+  }
+  const GemmSpec gated{
+      .format = "f16", .rows = 20, .columns = 44, .glu = true, .activation = Activation::kGeluTanh};
+  out.push_back(BP_TRY(gemm_case(gated, default_schedule(gated, caps, 9), 9, 0, 53)));
+  out.push_back(BP_TRY(argmax_case(3, 1000, 128, 62)));
+  BP_TRY(add_expert_samples(caps, &out));
   RopeSpec rope{
       .q_norm = true, .k_norm = true, .heads = 4, .kv_heads = 2, .head_dim = 48, .rotary_dim = 32};
   for (RopePart part : {RopePart::kAll, RopePart::kQuery, RopePart::kKey, RopePart::kValue}) {
@@ -455,6 +473,11 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
                .softcap = 10.0f};
   out.push_back(BP_TRY(attention_case(attention, {64, 1, 3}, 66)));
   out.push_back(BP_TRY(combine_case(attention, 3, 64, 67)));
+  out.push_back(BP_TRY(prompt_attention_case(
+      attention, default_prompt_schedule(attention, caps, 19), {17, 0, 2}, {30, 9, 2}, 68)));
+  attention = {.heads = 8, .kv_heads = 2, .head_dim = 64, .scale = 0.125f};
+  out.push_back(BP_TRY(prompt_attention_case(attention, default_prompt_schedule(attention, caps),
+                                             {5, 30}, {41, 30}, 69)));
   return out;
 }
 

@@ -301,6 +301,33 @@ Result<Case> attention_case(const AttentionSpec& spec, const AttentionSchedule& 
   return out;
 }
 
+Result<Case> prompt_attention_case(const AttentionSpec& spec,
+                                   const PromptAttentionSchedule& schedule,
+                                   const std::vector<uint32_t>& queries,
+                                   const std::vector<uint32_t>& contexts, uint64_t seed) {
+  Case out;
+  out.kernel = BP_TRY(build_prompt_attention(spec, schedule));
+  const AttentionData data = attention_data(spec, queries, contexts, seed);
+  out.name = fmt::format("prompt_attention_{}h{}g{}d_{}_w{}_x{}_{}x{}r{}l{}k{}c{}", spec.heads,
+                         spec.kv_heads, spec.head_dim, spec.cache, spec.window, data.tokens,
+                         schedule.tokens, schedule.heads_per_group, schedule.rows_per_thread,
+                         schedule.lanes, schedule.keys_per_thread, schedule.chunk);
+  out.buffers = {words_of(data.q),
+                 data.k,
+                 data.v,
+                 data.query_start,
+                 data.context_length,
+                 data.page_table,
+                 poison(data.want.size())};
+  out.params = {data.sequences, data.blocks, data.pages};
+  out.grid_x = prompt_attention_tiles(schedule, data.tokens, data.sequences);
+  out.grid_y = spec.heads / schedule.heads_per_group;
+  out.check = [want = data.want](const std::vector<Words>& b) {
+    return compare(floats_of(b.back()), want, 1e-5);
+  };
+  return out;
+}
+
 Result<Case> combine_case(const AttentionSpec& spec, uint32_t splits, uint32_t threads,
                           uint64_t seed) {
   Random random(seed);

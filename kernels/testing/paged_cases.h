@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cases of the kernels over paged caches: rope with the cache write, attention of a few tokens and
-// the joining of its parts.
+// the joining of its parts, attention of many.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "kernels/library/attention.h"
+#include "kernels/library/prompt_attention.h"
 #include "kernels/library/rope.h"
 #include "kernels/testing/cases.h"
 
@@ -30,6 +31,11 @@ Result<Case> rope_case(const RopeSpec& spec, uint32_t page_size, uint64_t seed);
 // parts itself.
 Result<Case> attention_case(const AttentionSpec& spec, const AttentionSchedule& schedule,
                             uint64_t seed);
+// Sequence s has queries[s] tokens, the last of contexts[s] positions.
+Result<Case> prompt_attention_case(const AttentionSpec& spec,
+                                   const PromptAttentionSchedule& schedule,
+                                   const std::vector<uint32_t>& queries,
+                                   const std::vector<uint32_t>& contexts, uint64_t seed);
 Result<Case> combine_case(const AttentionSpec& spec, uint32_t splits, uint32_t threads,
                           uint64_t seed);
 

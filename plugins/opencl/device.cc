@@ -8,8 +8,6 @@
 namespace bp::opencl {
 namespace {
 
-constexpr cl_uint kMaxPlatforms = 64;
-constexpr cl_uint kMaxDevices = 64;  // of one platform
 constexpr uint32_t kMaxBuffers = 16;
 constexpr uint64_t kMaxRangeBytes = 16ull << 30;  // kernels count words in 32 bits
 constexpr uint32_t kVendorIntel = 0x8086;
@@ -21,24 +19,8 @@ T get(const Physical& p, cl_device_info what) {
   return out;
 }
 
-template <class Call>
-std::string get_text(const Call& call) {
-  size_t bytes = 0;
-  if (call(0, nullptr, &bytes) != CL_SUCCESS || bytes == 0) return {};
-  std::string out(bytes, '\0');
-  if (call(bytes, out.data(), nullptr) != CL_SUCCESS) return {};
-  out.resize(std::strlen(out.c_str()));
-  while (!out.empty() && out.back() == ' ') out.pop_back();
-  return out;
-}
 std::string text_of(const Physical& p, cl_device_info what) {
-  return get_text(
-      [&](size_t n, void* to, size_t* r) { return p.cl->get_device_info(p.id, what, n, to, r); });
-}
-std::string text_of(const Driver& cl, cl_platform_id platform, cl_platform_info what) {
-  return get_text([&](size_t n, void* to, size_t* r) {
-    return cl.get_platform_info(platform, what, n, to, r);
-  });
+  return text_of(*p.cl, p.id, what);
 }
 
 // "OpenCL C 1.2 vendor" is 120; 0 when the text has no such form.
@@ -199,23 +181,14 @@ bool describe_physical(Physical* p, std::string* why) {
   return true;
 }
 
-void search_platform(const Driver& cl, cl_platform_id platform, Verdict* verdict,
-                     std::vector<Physical*>* out) {
-  cl_device_id ids[kMaxDevices];
-  cl_uint count = 0;
-  const cl_int code = cl.get_device_ids(platform, CL_DEVICE_TYPE_ALL, kMaxDevices, ids, &count);
-  if (code == CL_DEVICE_NOT_FOUND) return;
-  if (code != CL_SUCCESS) {
-    *verdict = {BP_PROBE_BROKEN, text_of(cl, platform, CL_PLATFORM_NAME) +
-                                     " answers clGetDeviceIDs with " + error_name(code) + " (" +
-                                     std::to_string(code) + ")"};
-    return;
-  }
-  for (cl_uint i = 0; i < std::min(count, kMaxDevices); ++i) {
+void search(Verdict* verdict, std::vector<Physical*>* out) {
+  const Driver* const cl = driver(verdict);
+  if (cl == nullptr) return;
+  for (const Offer& offer : find_offers(*cl, verdict)) {
     auto found = std::make_unique<Physical>();
-    found->cl = &cl;
-    found->platform = platform;
-    found->id = ids[i];
+    found->cl = cl;
+    found->platform = offer.platform;
+    found->id = offer.device;
     std::string why;
     if (describe_physical(found.get(), &why)) {
       out->push_back(found.release());
@@ -223,34 +196,6 @@ void search_platform(const Driver& cl, cl_platform_id platform, Verdict* verdict
       *verdict = {BP_PROBE_NO_DEVICE, why};
     }
   }
-}
-
-void search(Verdict* verdict, std::vector<Physical*>* out) {
-  const Driver* const cl = driver(verdict);
-  if (cl == nullptr) return;
-  cl_platform_id ids[kMaxPlatforms];
-  cl_uint count = 0;
-  const cl_int code = cl->get_platform_ids(kMaxPlatforms, ids, &count);
-  if (code == CL_PLATFORM_NOT_FOUND_KHR || (code == CL_SUCCESS && count == 0)) {
-    *verdict = {BP_PROBE_NO_DRIVER,
-                "the OpenCL loader knows no driver: no usable .icd file in /etc/OpenCL/vendors "
-                "(Debian: intel-opencl-icd, mesa-opencl-icd, nvidia-opencl-icd, pocl-opencl-icd)"};
-    return;
-  }
-  if (code != CL_SUCCESS) {
-    *verdict = {BP_PROBE_BROKEN, std::string("clGetPlatformIDs answers ") + error_name(code) +
-                                     " (" + std::to_string(code) + ")"};
-    return;
-  }
-  // The loader reads its folder in any order; names make it the same in every process.
-  std::vector<std::pair<std::string, cl_platform_id>> platforms;
-  for (cl_uint i = 0; i < std::min(count, kMaxPlatforms); ++i) {
-    platforms.emplace_back(text_of(*cl, ids[i], CL_PLATFORM_NAME), ids[i]);
-  }
-  std::stable_sort(platforms.begin(), platforms.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
-  *verdict = {BP_PROBE_NO_DEVICE, "the OpenCL drivers are loaded but see no device"};
-  for (const auto& [name, id] : platforms) search_platform(*cl, id, verdict, out);
   if (!out->empty()) *verdict = {};
 }
 
@@ -270,22 +215,22 @@ bp_status enumerate(uint32_t* count, bp_error* error) {
   });
 }
 
-bp_status describe(uint32_t index, bp_device_info* out, bp_error* error) {
+template <class T>
+bp_status tell(uint32_t index, const T Physical::*what, T* out, bp_error* error) {
   return glue::fenced(error, [&]() -> bp_status {
     const Physical* const found = find(index, error);
     if (found == nullptr) return BP_NOT_FOUND;
-    glue::write_struct(out, found->info);
+    glue::write_struct(out, found->*what);
     return BP_OK;
   });
 }
 
+bp_status describe(uint32_t index, bp_device_info* out, bp_error* error) {
+  return tell(index, &Physical::info, out, error);
+}
+
 bp_status capabilities(uint32_t index, bp_device_caps* out, bp_error* error) {
-  return glue::fenced(error, [&]() -> bp_status {
-    const Physical* const found = find(index, error);
-    if (found == nullptr) return BP_NOT_FOUND;
-    glue::write_struct(out, found->caps);
-    return BP_OK;
-  });
+  return tell(index, &Physical::caps, out, error);
 }
 
 // What drivers tell about a context beside error codes; on threads of theirs.

@@ -8,6 +8,7 @@
 #include <CL/cl_ext.h>
 
 #include <string>
+#include <vector>
 
 #include "backplane/plugin_glue.h"
 
@@ -55,6 +56,18 @@ struct Verdict {
 // BACKPLANE_OPENCL_LIBRARY names another loader than libOpenCL.so.1. Loads at the first success,
 // tries again after a failure. Thread-safe.
 const Driver* driver(Verdict* verdict);
+
+// A device that a driver offers; not yet looked at.
+struct Offer {
+  cl_platform_id platform = nullptr;
+  cl_device_id device = nullptr;
+};
+// All devices of all platforms, in the same order in every process; none with the verdict filled.
+std::vector<Offer> find_offers(const Driver& cl, Verdict* verdict);
+
+// Texts of clGetPlatformInfo and clGetDeviceInfo; empty when the driver has none.
+std::string text_of(const Driver& cl, cl_platform_id platform, cl_platform_info what);
+std::string text_of(const Driver& cl, cl_device_id device, cl_device_info what);
 
 // Name of a driver error that users meet ("CL_OUT_OF_RESOURCES"), or "an OpenCL error".
 const char* error_name(cl_int code) noexcept;

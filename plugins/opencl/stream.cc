@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cinttypes>
+#include <map>
 
 namespace bp::opencl {
 namespace {
@@ -16,8 +17,8 @@ constexpr uint32_t kMaxSignals = 1024;       // under way in one stream; the nex
 // Waits look at the events this often, should a driver forget a callback.
 constexpr uint64_t kLookAgainNs = 50ull * 1000 * 1000;
 
-std::mutex list_mutex;
-std::vector<Timeline*> timelines;  // alive; guarded by list_mutex
+std::mutex alive_mutex;
+std::map<uintptr_t, std::shared_ptr<Progress>> alive;  // by Timeline::number; guarded by the mutex
 
 uint64_t ns_since(Clock::time_point start) noexcept {
   return static_cast<uint64_t>(
@@ -56,85 +57,74 @@ bp_status destroy(bp_stream* stream, bp_error* error) {
 
 bp_status copy(bp_stream* handle, bp_buffer* to, uint64_t to_offset, bp_buffer* from,
                uint64_t from_offset, uint64_t bytes, bp_error* error) {
-  return glue::fenced(error, [&]() -> bp_status {
-    Stream& s = *unwrap(handle);
-    const Buffer* const target = unwrap(to);
-    const Buffer* const source = unwrap(from);
-    bp_status status = check_range(s.device, target, to_offset, bytes, true, "copy", error);
-    if (status) return status;
-    status = check_range(s.device, source, from_offset, bytes, false, "copy", error);
-    if (status || bytes == 0) return status;
-    if (target == source && to_offset < from_offset + bytes && from_offset < to_offset + bytes) {
-      return glue::fail(error, BP_INVALID_ARGUMENT, "copy: the two ranges overlap");
-    }
-    return put(&s, "copy", error, {}, [&](cl_event* event) {
-      return s.device->cl->enqueue_copy(s.queue, source->memory, target->memory, from_offset,
-                                        to_offset, bytes, 0, nullptr, event);
-    });
+  Stream& s = *unwrap(handle);
+  const Buffer* const target = unwrap(to);
+  const Buffer* const source = unwrap(from);
+  bp_status status = check_range(s.device, target, to_offset, bytes, true, "copy", error);
+  if (status != BP_OK) return status;
+  status = check_range(s.device, source, from_offset, bytes, false, "copy", error);
+  if (status != BP_OK || bytes == 0) return status;
+  if (target == source && to_offset < from_offset + bytes && from_offset < to_offset + bytes) {
+    return glue::fail(error, BP_INVALID_ARGUMENT, "copy: the two ranges overlap");
+  }
+  return put(&s, "copy", error, {}, [&](cl_event* event) {
+    return s.device->cl->enqueue_copy(s.queue, source->memory, target->memory, from_offset,
+                                      to_offset, bytes, 0, nullptr, event);
   });
 }
 
 bp_status write(bp_stream* handle, bp_buffer* to, uint64_t to_offset, const void* from,
                 uint64_t bytes, bp_error* error) {
-  return glue::fenced(error, [&]() -> bp_status {
-    Stream& s = *unwrap(handle);
-    const Buffer* const target = unwrap(to);
-    const bp_status status = check_range(s.device, target, to_offset, bytes, true, "write", error);
-    if (status || bytes == 0) return status;
-    Command command;
-    if (bytes <= kStagedBytes) {
-      command.staged = std::make_unique<std::byte[]>(bytes);
-      from = std::memcpy(command.staged.get(), from, bytes);
-    }
-    const cl_bool waits = command.staged == nullptr;
-    return put(&s, "write", error, std::move(command), [&](cl_event* event) {
-      return s.device->cl->enqueue_write(s.queue, target->memory, waits, to_offset, bytes, from, 0,
-                                         nullptr, event);
-    });
+  Stream& s = *unwrap(handle);
+  const Buffer* const target = unwrap(to);
+  const bp_status status = check_range(s.device, target, to_offset, bytes, true, "write", error);
+  if (status != BP_OK || bytes == 0) return status;
+  Command command;
+  if (bytes <= kStagedBytes) command.staged.reset(new (std::nothrow) std::byte[bytes]);
+  const cl_bool waits = command.staged == nullptr;
+  if (!waits) from = std::memcpy(command.staged.get(), from, bytes);
+  return put(&s, "write", error, std::move(command), [&](cl_event* event) {
+    return s.device->cl->enqueue_write(s.queue, target->memory, waits, to_offset, bytes, from, 0,
+                                       nullptr, event);
   });
 }
 
 bp_status read(bp_stream* handle, void* to, bp_buffer* from, uint64_t from_offset, uint64_t bytes,
                bp_error* error) {
-  return glue::fenced(error, [&]() -> bp_status {
-    Stream& s = *unwrap(handle);
-    const Buffer* const source = unwrap(from);
-    const bp_status status =
-        check_range(s.device, source, from_offset, bytes, false, "read", error);
-    if (status || bytes == 0) return status;
-    return put(&s, "read", error, {}, [&](cl_event* event) {
-      return s.device->cl->enqueue_read(s.queue, source->memory, CL_FALSE, from_offset, bytes, to,
-                                        0, nullptr, event);
-    });
+  Stream& s = *unwrap(handle);
+  const Buffer* const source = unwrap(from);
+  const bp_status status = check_range(s.device, source, from_offset, bytes, false, "read", error);
+  if (status != BP_OK || bytes == 0) return status;
+  return put(&s, "read", error, {}, [&](cl_event* event) {
+    return s.device->cl->enqueue_read(s.queue, source->memory, CL_FALSE, from_offset, bytes, to, 0,
+                                      nullptr, event);
   });
 }
 
 bp_status fill(bp_stream* handle, bp_buffer* to, uint64_t offset, uint64_t bytes, uint32_t word,
                bp_error* error) {
-  return glue::fenced(error, [&]() -> bp_status {
-    Stream& s = *unwrap(handle);
-    const Buffer* const target = unwrap(to);
-    const bp_status status = check_range(s.device, target, offset, bytes, true, "fill", error);
-    if (status) return status;
-    if (offset % 4 != 0 || bytes % 4 != 0) {
-      return glue::fail(error, BP_INVALID_ARGUMENT,
-                        "fill: offset and bytes must be multiples of 4");
-    }
-    if (bytes == 0) return BP_OK;
-    return put(&s, "fill", error, {}, [&](cl_event* event) {
-      return s.device->cl->enqueue_fill(s.queue, target->memory, &word, sizeof word, offset, bytes,
-                                        0, nullptr, event);
-    });
+  Stream& s = *unwrap(handle);
+  const Buffer* const target = unwrap(to);
+  const bp_status status = check_range(s.device, target, offset, bytes, true, "fill", error);
+  if (status != BP_OK || bytes == 0) return status;
+  if (offset % 4 != 0 || bytes % 4 != 0) {
+    return glue::fail(error, BP_INVALID_ARGUMENT, "fill: offset and bytes must be multiples of 4");
+  }
+  return put(&s, "fill", error, {}, [&](cl_event* event) {
+    return s.device->cl->enqueue_fill(s.queue, target->memory, &word, sizeof word, offset, bytes, 0,
+                                      nullptr, event);
   });
 }
 
 bp_status timeline_create(bp_device* device, bp_timeline** out, bp_error* error) {
   return glue::fenced(error, [&]() -> bp_status {
     *out = nullptr;
+    static uintptr_t last_number = 0;  // guarded by alive_mutex
     auto timeline = std::make_unique<Timeline>();
     timeline->device = unwrap(device);
-    const std::lock_guard lock(list_mutex);
-    timelines.push_back(timeline.get());
+    const std::lock_guard lock(alive_mutex);
+    timeline->number = ++last_number;
+    alive.emplace(timeline->number, timeline->progress);
     timeline->device->children.fetch_add(1);
     *out = wrap(timeline.release());
     return BP_OK;
@@ -146,11 +136,11 @@ bp_status timeline_destroy(bp_timeline* handle, bp_error* error) {
     const std::unique_ptr<Timeline> timeline(unwrap(handle));
     if (timeline == nullptr) return BP_OK;
     {
-      const std::lock_guard lock(list_mutex);
-      std::erase(timelines, timeline.get());
+      const std::lock_guard lock(alive_mutex);
+      alive.erase(timeline->number);
     }
     {
-      // Batches touch the device; callbacks that come later must find none.
+      // A callback may hold the progress still; batches use the device, which may be closed next.
       const std::lock_guard lock(timeline->progress->mutex);
       timeline->progress->points.clear();
     }
@@ -169,20 +159,38 @@ bp_status check_owner(const Stream& stream, const Timeline& timeline, bp_error* 
   return glue::fail(error, BP_INVALID_ARGUMENT, "stream and timeline are of different devices");
 }
 
-// Runs on a thread of the driver; it must not call anything there that blocks.
-void CL_CALLBACK on_end(cl_event, cl_int, void* user) {
-  const std::unique_ptr<std::shared_ptr<Progress>> progress(
-      static_cast<std::shared_ptr<Progress>*>(user));
-  const std::lock_guard lock((*progress)->mutex);
-  (*progress)->advance();
+// Looks at the timeline until it has failed or is_done(), which are both true; false after
+// timeout_ns. The mutex is held, but not while waiting.
+template <class Done>
+bool look_until(Progress& progress, std::unique_lock<std::mutex>& lock, uint64_t timeout_ns,
+                const Done& is_done) {
+  const auto start = Clock::now();
+  for (;;) {
+    const uint64_t seen = progress.bell.rings();
+    progress.advance();
+    if (progress.failure != BP_OK || is_done()) return true;
+    const uint64_t passed_ns = ns_since(start);
+    if (passed_ns >= timeout_ns) return false;
+    lock.unlock();
+    progress.bell.wait(seen, std::min(timeout_ns - passed_ns, kLookAgainNs));
+    lock.lock();
+  }
 }
 
-// A driver may call back at once, so no lock is held here.
-cl_int announce_end(const Driver& cl, cl_event marker, const std::shared_ptr<Progress>& progress) {
-  auto token = std::make_unique<std::shared_ptr<Progress>>(progress);
-  const cl_int code = cl.set_event_callback(marker, CL_COMPLETE, on_end, token.get());
-  if (code == CL_SUCCESS) (void)token.release();
-  return code;
+void CL_CALLBACK on_end(cl_event, cl_int, void* number) {
+  const std::lock_guard lock(alive_mutex);
+  const auto at = alive.find(reinterpret_cast<uintptr_t>(number));
+  if (at != alive.end()) at->second->bell.ring();
+}
+
+// Drops the batches before this one that have ended, and keeps how they did.
+void prune(Batch* batch) {
+  std::erase_if(batch->before, [&](const std::shared_ptr<Batch>& earlier) {
+    bp_status theirs = BP_OK;
+    const bool has_ended = earlier->poll(&theirs);
+    if (batch->failure == BP_OK) batch->failure = theirs;
+    return has_ended;
+  });
 }
 
 bp_status signal(bp_stream* handle, bp_timeline* timeline, uint64_t value, bp_error* error) {
@@ -190,65 +198,49 @@ bp_status signal(bp_stream* handle, bp_timeline* timeline, uint64_t value, bp_er
     Stream& s = *unwrap(handle);
     const Driver& cl = *s.device->cl;
     if (const bp_status status = check_owner(s, *unwrap(timeline), error)) return status;
-    const std::shared_ptr<Progress> progress = unwrap(timeline)->progress;
-    // Bounds how many batches wait behind each other.
-    if (++s.signals > kMaxSignals) s.signals = cl.finish(s.queue) == CL_SUCCESS ? 0 : s.signals;
-    auto next = std::make_shared<Batch>(s.device);
+    Progress& progress = *unwrap(timeline)->progress;
+    if (++s.signals > kMaxSignals && cl.finish(s.queue) == CL_SUCCESS) s.signals = 0;
     const std::shared_ptr<Batch> batch = s.batch;
-    std::erase_if(batch->before, [&](const std::shared_ptr<Batch>& earlier) {
-      bp_status theirs = BP_OK;
-      const bool has_ended = earlier->poll(&theirs);
-      if (batch->failure == BP_OK) batch->failure = theirs;
-      return has_ended;
-    });
+    prune(batch.get());
+    auto next = std::make_shared<Batch>(s.device);
     next->before.push_back(batch);
-    cl_int code = CL_SUCCESS;
-    {
-      const std::lock_guard lock(progress->mutex);
-      if (progress->failure != BP_OK) return report_poison(progress->failure, error);
-      if (value <= progress->signalled) {
-        return glue::fail(error, BP_INVALID_ARGUMENT,
-                          "signal: %" PRIu64 " is not larger than the timeline's %" PRIu64, value,
-                          progress->signalled);
-      }
-      code = cl.enqueue_marker(s.queue, 0, nullptr, &batch->marker);
-      if (code == CL_SUCCESS) {
-        progress->points.push_back({value, batch});
-        progress->signalled = value;
-        s.batch = next;
-        progress->changed.notify_all();
-      }
+    std::unique_lock lock(progress.mutex);
+    progress.advance();
+    if (progress.failure != BP_OK) return report_poison(progress.failure, error);
+    if (value <= progress.signalled) {
+      return glue::fail(error, BP_INVALID_ARGUMENT,
+                        "signal: %" PRIu64 " is not larger than the timeline's %" PRIu64, value,
+                        progress.signalled);
     }
-    if (code == CL_SUCCESS) code = announce_end(cl, batch->marker, progress);
-    if (code == CL_SUCCESS) code = cl.flush(s.queue);
-    if (code == CL_SUCCESS) return BP_OK;
-    const bp_status failure = fail_cl(s.device, code, "signal", error);
-    s.batch->failure = failure;
-    const std::lock_guard lock(progress->mutex);
-    progress->poison(failure);
-    return failure;
+    progress.points.push_back({value, batch});
+    cl_int code = cl.enqueue_marker(s.queue, 0, nullptr, &batch->marker);
+    if (code == CL_SUCCESS) {
+      progress.signalled = value;
+      s.batch = next;
+      lock.unlock();
+      progress.bell.ring();
+      void* const number = reinterpret_cast<void*>(unwrap(timeline)->number);
+      code = cl.set_event_callback(batch->marker, CL_COMPLETE, on_end, number);
+      if (code == CL_SUCCESS) code = cl.flush(s.queue);
+      if (code == CL_SUCCESS) return BP_OK;
+      lock.lock();
+    }
+    s.batch->failure = fail_cl(s.device, code, "signal", error);
+    progress.poison(s.batch->failure);
+    return s.batch->failure;
   });
 }
 
 bp_status host_wait(bp_timeline* handle, uint64_t value, uint64_t timeout_ns, bp_error* error) {
   return glue::fenced(error, [&]() -> bp_status {
-    const std::shared_ptr<Progress> progress = unwrap(handle)->progress;
-    const auto start = Clock::now();
-    std::unique_lock lock(progress->mutex);
-    for (;;) {
-      progress->advance();
-      if (progress->failure != BP_OK || progress->value >= value) break;
-      const uint64_t passed_ns = ns_since(start);
-      if (timeout_ns != UINT64_MAX && passed_ns >= timeout_ns) {
-        return glue::fail(error, BP_DEADLINE,
-                          "the timeline stood at %" PRIu64 " of %" PRIu64 " when time was up",
-                          progress->value, value);
-      }
-      progress->changed.wait_for(
-          lock, std::chrono::nanoseconds(std::min(timeout_ns - passed_ns, kLookAgainNs)));
+    Progress& progress = *unwrap(handle)->progress;
+    std::unique_lock lock(progress.mutex);
+    if (!look_until(progress, lock, timeout_ns, [&] { return progress.value >= value; })) {
+      return glue::fail(error, BP_DEADLINE,
+                        "the timeline stood at %" PRIu64 " of %" PRIu64 " when time was up",
+                        progress.value, value);
     }
-    if (progress->value >= value) return BP_OK;
-    return report_poison(progress->failure, error);
+    return progress.value >= value ? BP_OK : report_poison(progress.failure, error);
   });
 }
 
@@ -258,22 +250,19 @@ bp_status wait(bp_stream* handle, bp_timeline* timeline, uint64_t value, bp_erro
   return glue::fenced(error, [&]() -> bp_status {
     Stream& s = *unwrap(handle);
     if (const bp_status status = check_owner(s, *unwrap(timeline), error)) return status;
-    const std::shared_ptr<Progress> progress = unwrap(timeline)->progress;
-    std::shared_ptr<Batch> batch;
-    {
-      std::unique_lock lock(progress->mutex);
-      progress->changed.wait(
-          lock, [&] { return progress->failure != BP_OK || progress->signalled >= value; });
-      progress->advance();
-      if (progress->value >= value) return BP_OK;
-      if (progress->failure != BP_OK) {
-        s.batch->failure = progress->failure;
-        return report_poison(progress->failure, error);
-      }
-      const auto at = std::find_if(progress->points.begin(), progress->points.end(),
-                                   [&](const auto& point) { return point.value >= value; });
-      batch = at->batch;
+    Progress& progress = *unwrap(timeline)->progress;
+    std::unique_lock lock(progress.mutex);
+    look_until(progress, lock, UINT64_MAX, [&] { return progress.signalled >= value; });
+    if (progress.value >= value) return BP_OK;
+    if (progress.failure != BP_OK) {
+      if (s.batch->failure == BP_OK) s.batch->failure = progress.failure;
+      return report_poison(progress.failure, error);
     }
+    // There is one: the last point is `signalled`.
+    const auto at = std::find_if(progress.points.begin(), progress.points.end(),
+                                 [&](const auto& point) { return point.value >= value; });
+    const std::shared_ptr<Batch> batch = at->batch;
+    lock.unlock();
     s.batch->before.push_back(batch);
     return put(&s, "wait", error, {}, [&](cl_event* event) {
       return s.device->cl->enqueue_barrier(s.queue, 1, &batch->marker, event);
@@ -336,37 +325,50 @@ Stream::~Stream() {
   device->children.fetch_sub(1);
 }
 
+uint64_t Bell::rings() noexcept {
+  const std::lock_guard lock(mutex_);
+  return rings_;
+}
+
+void Bell::ring() noexcept {
+  const std::lock_guard lock(mutex_);
+  ++rings_;
+  rung_.notify_all();
+}
+
+void Bell::wait(uint64_t seen, uint64_t timeout_ns) noexcept {
+  std::unique_lock lock(mutex_);
+  rung_.wait_for(lock, std::chrono::nanoseconds(timeout_ns), [&] { return rings_ > seen; });
+}
+
 void Progress::poison(bp_status why) noexcept {
   if (failure == BP_OK) failure = why;
   points.clear();
-  changed.notify_all();
+  bell.ring();
 }
 
 void Progress::advance() noexcept {
   bp_status outcome = BP_OK;
-  bool has_moved = false;
   while (!points.empty() && points.front().batch->poll(&outcome)) {
     if (outcome != BP_OK) return poison(outcome);
     value = points.front().value;
     points.pop_front();
-    has_moved = true;
   }
-  if (has_moved) changed.notify_all();
 }
 
-void drain_timelines(uint64_t deadline_ns) noexcept {
+void drain_timelines(uint64_t deadline_ns) {
+  std::vector<std::shared_ptr<Progress>> all;
+  {
+    const std::lock_guard lock(alive_mutex);
+    for (const auto& [number, progress] : alive) all.push_back(progress);
+  }
   const auto start = Clock::now();
-  const std::lock_guard lock(list_mutex);
-  for (Timeline* timeline : timelines) {
-    Progress& progress = *timeline->progress;
-    std::unique_lock progress_lock(progress.mutex);
-    for (progress.advance(); !progress.points.empty(); progress.advance()) {
-      const uint64_t passed_ns = ns_since(start);
-      if (passed_ns >= deadline_ns) break;
-      progress.changed.wait_for(
-          progress_lock, std::chrono::nanoseconds(std::min(deadline_ns - passed_ns, kLookAgainNs)));
-    }
-    progress.poison(BP_CANCELLED);
+  for (const auto& progress : all) {
+    const uint64_t passed_ns = ns_since(start);
+    std::unique_lock lock(progress->mutex);
+    look_until(*progress, lock, deadline_ns - std::min(deadline_ns, passed_ns),
+               [&] { return progress->points.empty(); });
+    progress->poison(BP_CANCELLED);
   }
 }
 

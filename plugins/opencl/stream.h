@@ -52,25 +52,43 @@ struct Stream {
 };
 BP_PLUGIN_HANDLE(bp_stream, Stream)
 
-// What callbacks share with a timeline, which may be destroyed before the last of them comes.
+// Wakes those who wait for something to look at. Callbacks of the driver only ring: they may come
+// on a thread that holds the driver's own locks. Thread-safe.
+class Bell {
+ public:
+  uint64_t rings() noexcept;
+  void ring() noexcept;
+  // Returns when there have been more than `seen` rings, or after timeout_ns.
+  void wait(uint64_t seen, uint64_t timeout_ns) noexcept;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable rung_;
+  uint64_t rings_ = 0;
+};
+
+// How far a timeline is. Callbacks find it by number, so that one which comes late, or never, finds
+// nothing and leaks nothing.
 struct Progress {
   struct Point {
     uint64_t value;
     std::shared_ptr<Batch> batch;
   };
-  std::mutex mutex;
-  std::condition_variable changed;
+  Bell bell;
+  std::mutex mutex;  // of everything below
   uint64_t value = 0;
   uint64_t signalled = 0;     // largest value handed to signal
   bp_status failure = BP_OK;  // poisoned for ever
   std::deque<Point> points;   // signalled, not reached
 
-  void advance() noexcept;              // looks at the points; with the mutex held
-  void poison(bp_status why) noexcept;  // with the mutex held
+  // Both with the mutex held.
+  void advance() noexcept;
+  void poison(bp_status why) noexcept;
 };
 
 struct Timeline {
   Device* device = nullptr;
+  uintptr_t number = 0;
   std::shared_ptr<Progress> progress = std::make_shared<Progress>();
 };
 BP_PLUGIN_HANDLE(bp_timeline, Timeline)
@@ -81,23 +99,25 @@ extern const bp_stream_api kStreamApi;
 // fails the stream, and so the timelines that it signals later, when it is an error.
 template <class Call>
 bp_status put(Stream* stream, const char* what, bp_error* error, Command command,
-              const Call& call) {
-  Batch& batch = *stream->batch;
-  if (batch.device->is_lost.load()) batch.failure = BP_DEVICE_LOST;
-  if (batch.failure != BP_OK) {
-    return glue::fail(error, batch.failure, "%s: the stream failed with status %d before", what,
-                      batch.failure);
-  }
-  batch.retire(false);
-  batch.commands.push_back(std::move(command));
-  const cl_int code = call(&batch.commands.back().event);
-  if (code == CL_SUCCESS) return BP_OK;
-  batch.commands.pop_back();
-  return batch.failure = fail_cl(batch.device, code, what, error);
+              const Call& call) noexcept {
+  return glue::fenced(error, [&]() -> bp_status {
+    Batch& batch = *stream->batch;
+    if (batch.device->is_lost.load()) batch.failure = BP_DEVICE_LOST;
+    if (batch.failure != BP_OK) {
+      return glue::fail(error, batch.failure, "%s: the stream failed with status %d before", what,
+                        batch.failure);
+    }
+    batch.retire(false);
+    batch.commands.push_back(std::move(command));
+    const cl_int code = call(&batch.commands.back().event);
+    if (code == CL_SUCCESS) return BP_OK;
+    batch.commands.pop_back();
+    return batch.failure = fail_cl(batch.device, code, what, error);
+  });
 }
 
 // Waits up to deadline_ns for what was signalled, then fails every timeline that is alive with
 // BP_CANCELLED, so that no thread stays in a wait.
-void drain_timelines(uint64_t deadline_ns) noexcept;
+void drain_timelines(uint64_t deadline_ns);
 
 }  // namespace bp::opencl

@@ -22,6 +22,7 @@ EXEC = PLAN + ["core/exec/", "core/memory/"]
 ENGINE = EXEC + ["core/engine/", "core/sample/", "core/text/"]
 ALLOWED = {
     "sdk/": SDK,
+    "sdk/conformance/": PLATFORM + ["core/plugin/", "sdk/conformance/"],
     "core/base/": BASE,
     "core/platform/": PLATFORM,
     "core/plugin/": PLATFORM,

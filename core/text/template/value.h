@@ -56,16 +56,7 @@ struct StringObject : Object {
   bool markup = false;  // marked safe; concatenation escapes the other side
 };
 
-struct SequenceObject : Object {
-  std::vector<Value> items;
-  uint32_t height = 1;
-  bool content = false;
-  bool group = false;              // a tuple of groupby(), with .grouper and .list
-  const char* type_name = "list";  // as Python calls it
-  int64_t range_start = 0, range_stop = 0, range_step = 1;
-  mutable size_t taken = 0;  // how much of a kIterator was already walked
-};
-
+struct SequenceObject;
 struct DictObject;
 
 // What is not there. Prints as nothing, fails with message() when touched.
@@ -106,9 +97,7 @@ class Value {
   const StringObject& str() const noexcept { return static_cast<const StringObject&>(*object_); }
   const Text& text() const noexcept { return str().text; }
   std::string_view bytes() const noexcept { return str().text.bytes(); }
-  const SequenceObject& seq() const noexcept {
-    return static_cast<const SequenceObject&>(*object_);
-  }
+  const SequenceObject& seq() const noexcept;
   const DictObject& dict() const noexcept;
   const Object* object() const noexcept { return object_.get(); }
   const std::shared_ptr<const Object>& shared_object() const noexcept { return object_; }
@@ -133,6 +122,16 @@ class Value {
   std::shared_ptr<const Object> object_;
 };
 
+struct SequenceObject : Object {
+  std::vector<Value> items;
+  uint32_t height = 1;
+  bool content = false;
+  bool group = false;              // a tuple of groupby(), with .grouper and .list
+  const char* type_name = "list";  // as Python calls it
+  int64_t range_start = 0, range_stop = 0, range_step = 1;
+  mutable size_t taken = 0;  // how much of a kIterator was already walked
+};
+
 // An ordered map. Keys are scalars, strings or tuples; text keys are found by binary search.
 struct DictObject : Object {
   std::vector<std::pair<Value, Value>> entries;
@@ -145,6 +144,10 @@ struct DictObject : Object {
   // Sorts the string keys; of equal ones the last value wins, at the first one's place.
   void finish();
 };
+
+inline const SequenceObject& Value::seq() const noexcept {
+  return static_cast<const SequenceObject&>(*object_);
+}
 
 inline const DictObject& Value::dict() const noexcept {
   return static_cast<const DictObject&>(*object_);

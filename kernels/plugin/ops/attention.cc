@@ -25,13 +25,14 @@ std::vector<Argument> rope_arguments(const RopeSpec& s, const RopeInputs& in) {
   const bool all = s.part == RopePart::kAll, query = all || s.part == RopePart::kQuery,
              key = all || s.part == RopePart::kKey, value = all || s.part == RopePart::kValue;
   std::vector<Argument> out;
+  out.reserve(kMaxBuffers);
   if (!s.separate || query) out.push_back(input(0));
   if (s.separate && key) out.push_back(input(1));
   if (s.separate && value) out.push_back(input(2));
   if (s.rope && (query || key)) out.push_back(input(3));
   if (s.q_norm && query) out.push_back(weight(in.q_norm_plane));
   if (s.k_norm && key) out.push_back(weight(in.k_norm_plane));
-  if (key || value) out.insert(out.end(), {input(6), input(7), input(8)});
+  for (uint32_t slot = 6; (key || value) && slot <= 8; ++slot) out.push_back(input(slot));
   if (query) out.push_back(output(0));
   if (key) out.push_back(input(9));
   if (value) out.push_back(input(10));
@@ -91,7 +92,8 @@ Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tok
       BP_TRY(planner.kernel(fmt::format("{} t{} h{} s{}", key_of(spec), schedule.threads,
                                         schedule.heads_per_group, schedule.splits),
                             [&] { return build_attention(spec, schedule); }));
-  launch.arguments = {input(0), input(1), input(2), input(3), input(4), input(5)};
+  launch.arguments.reserve(kMaxBuffers);
+  for (uint32_t slot = 0; slot < 6; ++slot) launch.arguments.push_back(input(slot));
   launch.params = {{shape.sequences, 1, 1}, {shape.blocks, 1, 1}, {shape.pages, 1, 1}};
   launch.grid_x = {shape.tokens, 1, spec.heads / schedule.heads_per_group};
   launch.grid_y = Count::of(schedule.splits);
@@ -105,7 +107,8 @@ Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tok
   *workspace = std::max(*workspace, partial_bytes + sums_bytes);
   const Argument partial{Argument::kWorkspace, 0, 0, partial_bytes};
   const Argument sums{Argument::kWorkspace, 0, partial_bytes, sums_bytes};
-  launch.arguments.insert(launch.arguments.end(), {partial, sums});
+  launch.arguments.push_back(partial);
+  launch.arguments.push_back(sums);
   Launch join;
   const uint32_t threads =
       std::max(std::min<uint32_t>(128, planner.caps().max_threads), planner.caps().subgroup_size);

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins/vulkan/adapter.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+#include <thread>
+
+#include "plugins/vulkan/driver.h"
+
+namespace bp::vulkan {
+namespace {
+
+constexpr VkMemoryPropertyFlags kLocal = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
+constexpr VkMemoryPropertyFlags kCached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
+constexpr VkMemoryPropertyFlags kCoherent =
+    VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+constexpr VkMemoryPropertyFlags kOrdinary = kLocal | kCached | kCoherent;  // no protected, lazy, …
+// Without resizable BAR the host sees this much of a discrete card: too little to offer.
+constexpr uint64_t kSmallWindowBytes = 256u << 20;
+
+// The extensions of one device, by name.
+struct Extensions {
+  std::vector<VkExtensionProperties> all;
+  bool has(const char* name) const {
+    return std::any_of(all.begin(), all.end(), [name](const VkExtensionProperties& e) {
+      return std::strcmp(e.extensionName, name) == 0;
+    });
+  }
+};
+
+template <class T>
+void link(VkPhysicalDeviceProperties2* chain, T* next) {
+  next->pNext = chain->pNext;
+  chain->pNext = next;
+}
+
+void add_type(const Adapter& adapter, VkMemoryPropertyFlags with, VkMemoryPropertyFlags without,
+              Heap* heap) {
+  const VkPhysicalDeviceMemoryProperties& memory = adapter.memory;
+  for (uint32_t i = 0; i < memory.memoryTypeCount; ++i) {
+    const VkMemoryPropertyFlags flags = memory.memoryTypes[i].propertyFlags;
+    if ((flags & with) != with || (flags & (without | ~kOrdinary)) != 0) continue;
+    for (uint32_t type : heap->types) {
+      if (memory.memoryTypes[type].heapIndex == memory.memoryTypes[i].heapIndex) return;
+    }
+    uint32_t found = (flags & kLocal) != 0 ? BP_HEAP_DEVICE_LOCAL : 0;
+    if ((flags & kCoherent) == kCoherent) found |= BP_HEAP_HOST_VISIBLE | BP_HEAP_HOST_COHERENT;
+    if ((flags & kCached) != 0) found |= BP_HEAP_HOST_CACHED;
+    heap->flags = heap->types.empty() ? found : heap->flags & found;
+    heap->types.push_back(i);
+    const uint64_t bytes = memory.memoryHeaps[memory.memoryTypes[i].heapIndex].size;
+    heap->bytes += bytes;
+    heap->largest_bytes = std::max(heap->largest_bytes, bytes);
+    return;
+  }
+}
+
+void describe_heaps(Adapter* out) {
+  add_type(*out, kCoherent | kCached, 0, &out->staging);
+  if (out->staging.types.empty()) add_type(*out, kCoherent, 0, &out->staging);
+  Heap heap;
+  if (out->info.unified_memory != 0) {
+    // What firmware carves out as video memory can be far less than the device may use.
+    add_type(*out, kCoherent | kLocal, 0, &heap);
+    add_type(*out, kCoherent, kLocal, &heap);
+    if (!heap.types.empty()) out->heaps.push_back(heap);
+    return;
+  }
+  add_type(*out, kLocal, kCoherent, &heap);
+  if (heap.types.empty()) add_type(*out, kLocal, 0, &heap);
+  out->heaps.push_back(heap);
+  heap = {};
+  add_type(*out, kCoherent | kLocal, 0, &heap);
+  if (heap.bytes > kSmallWindowBytes) out->heaps.push_back(heap);
+  out->heaps.push_back(out->staging);
+  std::erase_if(out->heaps, [](const Heap& h) { return h.types.empty(); });
+}
+
+// Shape of the f16 fragment with f32 sums that a subgroup multiplies, from either extension.
+template <class Properties, class Function>
+void find_matrix(const Driver& driver, VkPhysicalDevice device, const char* function,
+                 VkStructureType type, bp_device_caps* caps) {
+  const auto get =
+      reinterpret_cast<Function>(driver.GetInstanceProcAddr(driver.instance, function));
+  uint32_t count = 0;
+  if (get == nullptr || get(device, &count, nullptr) < VK_SUCCESS) return;
+  Properties blank{};
+  blank.sType = type;
+  std::vector<Properties> all(count, blank);
+  if (get(device, &count, all.data()) < VK_SUCCESS) return;
+  for (uint32_t i = 0; i < count && caps->has_matrix == 0; ++i) {
+    const Properties& p = all[i];
+    if (p.AType != VK_COMPONENT_TYPE_FLOAT16_NV || p.BType != VK_COMPONENT_TYPE_FLOAT16_NV ||
+        p.CType != VK_COMPONENT_TYPE_FLOAT32_NV || p.scope != VK_SCOPE_SUBGROUP_NV) {
+      continue;
+    }
+    caps->has_matrix = 1;
+    caps->matrix_shape[0] = p.MSize;
+    caps->matrix_shape[1] = p.NSize;
+    caps->matrix_shape[2] = p.KSize;
+  }
+}
+
+void find_matrices(const Driver& driver, Adapter* out) {
+#ifdef VK_KHR_cooperative_matrix  // else the compiler of that day does not know them either
+  if (out->cooperative_khr) {
+    find_matrix<VkCooperativeMatrixPropertiesKHR,
+                PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR>(
+        driver, out->handle, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR",
+        VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR, &out->caps);
+  }
+#endif
+  if (out->cooperative_nv) {
+    find_matrix<VkCooperativeMatrixPropertiesNV,
+                PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesNV>(
+        driver, out->handle, "vkGetPhysicalDeviceCooperativeMatrixPropertiesNV",
+        VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_NV, &out->caps);
+  }
+}
+
+const char* vendor_name(uint32_t id) {
+  switch (id) {
+    case 0x1002:
+      return "AMD";
+    case 0x10de:
+      return "NVIDIA";
+    case 0x8086:
+      return "Intel";
+    case 0x13b5:
+      return "Arm";
+    case 0x5143:
+      return "Qualcomm";
+    case 0x14e4:
+      return "Broadcom";
+    case VK_VENDOR_ID_MESA:
+      return "Mesa";
+    default:
+      return "";
+  }
+}
+
+void describe_info(const VkPhysicalDeviceProperties& properties,
+                   const VkPhysicalDeviceDriverProperties& driver,
+                   const VkPhysicalDeviceIDProperties& id,
+                   const VkPhysicalDevicePCIBusInfoPropertiesEXT& pci, bp_device_info* info) {
+  const VkPhysicalDeviceType type = properties.deviceType;
+  info->size = sizeof *info;
+  info->kind = type == VK_PHYSICAL_DEVICE_TYPE_CPU              ? BP_DEVICE_CPU
+               : type == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU ? BP_DEVICE_INTEGRATED
+               : type == VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU   ? BP_DEVICE_DISCRETE
+                                                                : BP_DEVICE_OTHER;
+  info->unified_memory = info->kind == BP_DEVICE_CPU || info->kind == BP_DEVICE_INTEGRATED;
+  if (properties.vendorID < 0x10000) {  // larger ones are Khronos' numbers, not PCI's
+    info->pci_vendor = properties.vendorID;
+    info->pci_device = properties.deviceID;
+  }
+  const uint32_t place[4] = {pci.pciDomain, pci.pciBus, pci.pciDevice, pci.pciFunction};
+  std::copy_n(place, 4, info->pci_domain_bus_device_function);
+  std::copy_n(id.deviceUUID, sizeof info->uuid, info->uuid);
+  glue::copy_text(info->name, sizeof info->name, properties.deviceName);
+  glue::copy_text(info->vendor, sizeof info->vendor, vendor_name(properties.vendorID));
+  glue::print_text(info->architecture, sizeof info->architecture, "vulkan %u.%u",
+                   VK_API_VERSION_MAJOR(properties.apiVersion),
+                   VK_API_VERSION_MINOR(properties.apiVersion));
+  glue::print_text(info->driver, sizeof info->driver, "%s %s", driver.driverName,
+                   driver.driverInfo);
+}
+
+void describe_caps(const Adapter& a, const VkPhysicalDeviceSubgroupProperties& subgroup,
+                   const VkPhysicalDeviceSubgroupSizeControlPropertiesEXT& control,
+                   bool dot_is_fast, bp_device_caps* caps) {
+  caps->size = sizeof *caps;
+  if (a.info.kind == BP_DEVICE_CPU) caps->compute_units = std::thread::hardware_concurrency();
+  const VkSubgroupFeatureFlags wanted =
+      VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
+  if ((subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0 &&
+      (subgroup.supportedOperations & wanted) == wanted) {
+    caps->subgroup_required = a.subgroup_control;
+    caps->subgroup_min = a.subgroup_control ? control.minSubgroupSize : subgroup.subgroupSize;
+    caps->subgroup_max = a.subgroup_control ? control.maxSubgroupSize : subgroup.subgroupSize;
+  }
+  const VkPhysicalDeviceLimits& limits = a.limits;
+  caps->max_group_threads =
+      std::min(limits.maxComputeWorkGroupInvocations, limits.maxComputeWorkGroupSize[0]);
+  caps->shared_bytes = limits.maxComputeSharedMemorySize;
+  caps->has_f16 = a.features12.shaderFloat16;
+  caps->has_int8_dot = a.integer_dot && dot_is_fast;
+  caps->max_param_bytes = limits.maxPushConstantsSize;
+  caps->max_buffers =
+      std::min({kMaxBuffers, limits.maxPerStageDescriptorStorageBuffers,
+                limits.maxDescriptorSetStorageBuffers, limits.maxPerStageResources});
+  caps->max_buffer_range = limits.maxStorageBufferRange;
+  std::copy_n(limits.maxComputeWorkGroupCount, 3, caps->max_grid);
+  glue::copy_text(caps->dialect, sizeof caps->dialect, "glsl");
+  glue::copy_text(caps->dialect_version, sizeof caps->dialect_version, "450 vulkan1.2");
+  caps->buffer_offset_alignment =
+      static_cast<uint32_t>(std::max<VkDeviceSize>(limits.minStorageBufferOffsetAlignment, 4));
+}
+
+int32_t find_queue(const Driver& driver, Adapter* out, const char** why) {
+  uint32_t count = 0;
+  driver.GetPhysicalDeviceQueueFamilyProperties(out->handle, &count, nullptr);
+  std::vector<VkQueueFamilyProperties> families(count);
+  driver.GetPhysicalDeviceQueueFamilyProperties(out->handle, &count, families.data());
+  // A family without graphics first: such queues are not in the way of a desktop's drawing.
+  for (VkQueueFlags avoided : {VkQueueFlags{VK_QUEUE_GRAPHICS_BIT}, VkQueueFlags{0}}) {
+    for (uint32_t i = 0; i < count; ++i) {
+      const VkQueueFlags flags = families[i].queueFlags;
+      if ((flags & VK_QUEUE_COMPUTE_BIT) == 0 || (flags & avoided) != 0) continue;
+      out->queue_family = i;
+      return BP_PROBE_USABLE;
+    }
+  }
+  *why = "has no compute queue";
+  return BP_PROBE_NO_DEVICE;
+}
+
+void find_features(const Driver& driver, const Extensions& has, Adapter* out) {
+  VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES_KHR};
+  VkPhysicalDeviceSubgroupSizeControlFeaturesEXT subgroup{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT};
+  VkPhysicalDeviceCooperativeMatrixFeaturesNV matrix{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_NV};
+  out->features11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES};
+  out->features12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+                     .pNext = &out->features11};
+  VkPhysicalDeviceFeatures2 all{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                .pNext = &out->features12};
+  const auto ask = [&](const char* extension, auto* features) {
+    if (!has.has(extension)) return;
+    features->pNext = all.pNext;
+    all.pNext = features;
+  };
+  ask(VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME, &dot);
+  ask(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, &subgroup);
+  ask(VK_NV_COOPERATIVE_MATRIX_EXTENSION_NAME, &matrix);
+#ifdef VK_KHR_cooperative_matrix
+  VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix_khr{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
+  ask(VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME, &matrix_khr);
+#endif
+  driver.GetPhysicalDeviceFeatures2(out->handle, &all);
+#ifdef VK_KHR_cooperative_matrix
+  out->cooperative_khr = matrix_khr.cooperativeMatrix != 0;
+#endif
+  out->features = all.features;
+  out->integer_dot = dot.shaderIntegerDotProduct != 0;
+  out->subgroup_control = subgroup.subgroupSizeControl != 0 && subgroup.computeFullSubgroups != 0;
+  out->cooperative_nv = matrix.cooperativeMatrix != 0;
+  out->import_host = has.has(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+  out->memory_budget = has.has(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+}
+
+}  // namespace
+
+int32_t describe_adapter(const Driver& driver, VkPhysicalDevice device, Adapter* out,
+                         const char** why) {
+  out->handle = device;
+  VkPhysicalDeviceIDProperties id{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES};
+  VkPhysicalDeviceSubgroupProperties subgroup{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
+  VkPhysicalDeviceMaintenance3Properties sizes{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES};
+  VkPhysicalDeviceDriverProperties maker{.sType =
+                                             VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
+  VkPhysicalDeviceSubgroupSizeControlPropertiesEXT control{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES_EXT};
+  VkPhysicalDeviceShaderIntegerDotProductPropertiesKHR dot{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES_KHR};
+  VkPhysicalDeviceExternalMemoryHostPropertiesEXT import{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT};
+  VkPhysicalDevicePCIBusInfoPropertiesEXT pci{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT};
+  VkPhysicalDeviceProperties2 all{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+
+  driver.GetPhysicalDeviceProperties2(device, &all);
+  glue::copy_text(out->info.name, sizeof out->info.name, all.properties.deviceName);
+  if (all.properties.apiVersion < VK_API_VERSION_1_2) {
+    *why = "has a driver older than Vulkan 1.2";
+    return BP_PROBE_DRIVER_TOO_OLD;
+  }
+  if (const int32_t reason = find_queue(driver, out, why)) return reason;
+  Extensions has;
+  uint32_t count = 0;
+  driver.EnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr);
+  has.all.resize(count);
+  driver.EnumerateDeviceExtensionProperties(device, nullptr, &count, has.all.data());
+  has.all.resize(std::min<size_t>(has.all.size(), count));
+  find_features(driver, has, out);
+  if (out->features12.timelineSemaphore == 0) {
+    *why = "has no timeline semaphores";
+    return BP_PROBE_NO_DEVICE;
+  }
+
+  link(&all, &id), link(&all, &subgroup), link(&all, &sizes), link(&all, &maker);
+  if (out->subgroup_control) link(&all, &control);
+  if (out->integer_dot) link(&all, &dot);
+  if (out->import_host) link(&all, &import);
+  if (has.has(VK_EXT_PCI_BUS_INFO_EXTENSION_NAME)) link(&all, &pci);
+  driver.GetPhysicalDeviceProperties2(device, &all);
+  out->limits = all.properties.limits;
+  out->max_allocation_bytes = sizes.maxMemoryAllocationSize;
+  out->import_alignment = import.minImportedHostPointerAlignment;
+  out->max_group_subgroups = control.maxComputeWorkgroupSubgroups;
+  if ((control.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) == 0) {
+    out->subgroup_control = false;
+  }
+  std::copy_n(all.properties.pipelineCacheUUID, VK_UUID_SIZE, out->cache_uuid);
+  VkPhysicalDeviceMemoryProperties2 memory{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
+  driver.GetPhysicalDeviceMemoryProperties2(device, &memory);
+  out->memory = memory.memoryProperties;
+  describe_info(all.properties, maker, id, pci, &out->info);
+  describe_heaps(out);
+  if (out->heaps.empty() || out->staging.types.empty()) {
+    *why = "offers no usable kind of memory";
+    return BP_PROBE_NO_DEVICE;
+  }
+  out->info.memory_bytes = out->heaps[0].bytes;
+  describe_caps(*out, subgroup, control, dot.integerDotProduct4x8BitPackedSignedAccelerated != 0,
+                &out->caps);
+  find_matrices(driver, out);
+  const auto enable = [out](bool wanted, const char* name) {
+    if (wanted) out->extensions.push_back(name);
+  };
+  enable(out->subgroup_control, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
+  enable(out->integer_dot, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
+  enable(out->cooperative_nv, VK_NV_COOPERATIVE_MATRIX_EXTENSION_NAME);
+#ifdef VK_KHR_cooperative_matrix
+  enable(out->cooperative_khr, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME);
+#endif
+  enable(out->import_host, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+  enable(out->memory_budget, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+  return BP_PROBE_USABLE;
+}
+
+uint64_t free_bytes_of(const Driver& driver, const Adapter& adapter, uint32_t memory_type) {
+  const uint32_t heap = adapter.memory.memoryTypes[memory_type].heapIndex;
+  if (!adapter.memory_budget) return adapter.memory.memoryHeaps[heap].size;
+  VkPhysicalDeviceMemoryBudgetPropertiesEXT budget{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+  VkPhysicalDeviceMemoryProperties2 memory{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, .pNext = &budget};
+  driver.GetPhysicalDeviceMemoryProperties2(adapter.handle, &memory);
+  return budget.heapBudget[heap] - std::min(budget.heapBudget[heap], budget.heapUsage[heap]);
+}
+
+}  // namespace bp::vulkan
