@@ -6,7 +6,9 @@
 
 #include "kernels/legalize.h"
 #include "kernels/testing/gemm_cases.h"
+#include "kernels/testing/moe_cases.h"
 #include "kernels/testing/paged_cases.h"
+#include "kernels/testing/sampling_cases.h"
 
 namespace bp::kernels {
 namespace {
@@ -91,6 +93,25 @@ TEST_P(Mutants, are_all_caught) {
   cases.push_back(testing::gemv_case(
       {.format = "f16", .rows = 5, .columns = 600, .glu = true, .activation = Activation::kSilu},
       {128, 64, 1, 1}, 5));
+  // A super-block's eighths and halves; minima; experts and their sum; repeated maxima.
+  cases.push_back(testing::gemv_case({.format = "q2_k", .int8 = true, .rows = 5, .columns = 512},
+                                     {64, 16, 1, 1}, 6));
+  cases.push_back(testing::gemv_case({.format = "q5_g32z", .rows = 5, .columns = 512, .tokens = 2},
+                                     {64, 16, 1, 1}, 7, 3, 0));
+  cases.push_back(testing::moe_linear_case(
+      {.experts = 4, .used = 2, .rows = 5, .columns = 512, .residual = true}, {64, 16, 1, 1}, 2,
+      8));
+  cases.push_back(testing::moe_linear_case({.format = "f32",
+                                            .experts = 4,
+                                            .used = 2,
+                                            .rows = 5,
+                                            .columns = 64,
+                                            .glu = true,
+                                            .activation = Activation::kSilu},
+                                           {64, 16, 1, 1}, 2, 9));
+  cases.push_back(testing::moe_route_case({60, 4, false}, 64, 3, 10));
+  cases.push_back(testing::top_k_case({150, 20}, {64, 1}, 4, 11));
+  cases.push_back(testing::top_k_join_case({150, 20}, {64, 1}, 4, 12));
   cases.push_back(testing::gemm_case({.rows = 16, .columns = 64, .bias = true},
                                      {16, 16, 32, 1, 4, 1, 1}, 15, 0, 6));
   cases.push_back(testing::gemm_case({.format = "f32", .rows = 15, .columns = 24, .residual = true},

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Embedding, argmax, rope with cache write and attention: profile × shape against the reference.
+// Embedding, rope with cache write and attention: profile × shape against the reference.
 #include <gtest/gtest.h>
 
 #include "backplane/formats.h"
@@ -36,11 +36,6 @@ TEST_P(Decode, embedding_rows) {
     }
   }
   expect_right(testing::embed_case({.format = "f32", .columns = 7}, 3, 0, 64, 1));
-}
-
-TEST_P(Decode, argmax_of_rows) {
-  for (uint32_t columns : {1u, 31u, 64u, 1000u})
-    expect_right(testing::argmax_case(4, columns, 64, columns));
 }
 
 TEST_P(Decode, rope_and_cache_write) {
@@ -141,7 +136,6 @@ TEST_P(Decode, attention_parts_are_joined) {
 
 TEST(DecodeSpecs, impossible_ones_are_refused) {
   EXPECT_FALSE(build_embed({.format = "f32", .columns = 0}, 32).ok());
-  EXPECT_FALSE(build_argmax(0, 32).ok());
   EXPECT_FALSE(
       build_rope_kv_write({.heads = 2, .kv_heads = 1, .head_dim = 64, .rotary_dim = 2}, 0).ok());
   EXPECT_FALSE(

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Embedding rows and argmax.
+// Embedding rows.
 #include "kernels/library/embed.h"
 
 #include <vector>
@@ -48,31 +48,6 @@ Result<Kernel> build_embed(const EmbedSpec& spec, uint32_t threads) {
       }
     });
   });
-  return k.finish();
-}
-
-Result<Kernel> build_argmax(uint32_t columns, uint32_t threads) {
-  if (columns == 0 || columns > kMaxColumns || !valid_threads(threads)) {
-    return error(Code::kInvalidArgument, "argmax over {} with {} threads: no such kernel", columns,
-                 threads);
-  }
-  Builder k("argmax", threads);
-  Buf x = k.in("x"), y = k.out("y");
-  const Val row = k.group_x() * columns, t = k.tid();
-  const Var best = k.var(k.constant(Kind::kF32, 0xff800000u)),
-            at = k.var(k.constant(Kind::kU32, ~0u));
-  k.loop(t, columns, threads, [&](Val i) {
-    const Val v = x.f32(row + i);
-    // The first of a thread's elements that is not NaN also wins as -infinity.
-    k.when((v > best) | ((at == ~0u) & (v == best)), [&] {
-      best.set(v);
-      at.set(i);
-    });
-  });
-  const Val largest = k.max_of(best, threads);
-  const Val index =
-      k.min_of(select(best.get() == largest, at, k.constant(Kind::kU32, ~0u)), threads);
-  k.when(t == 0, [&] { y.store(k.group_x(), select(index < columns, index, 0)); });
   return k.finish();
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows picked by number: op embed (a weight's rows, any format, times a factor), op gather_rows
-// (activations), and the index of each row's largest element for greedy sampling.
+// Rows picked by number: op embed (a weight's rows, any format, times a factor) and op gather_rows
+// (activations).
 #pragma once
 
 #include <cstdint>
@@ -22,9 +22,5 @@ struct EmbedSpec {
 // so that a table larger than what a device can bind is read by several launches; vocabulary: ids
 // from there on get zeros from the launch whose first_row is 0.
 Result<Kernel> build_embed(const EmbedSpec& spec, uint32_t threads);
-
-// Launch on grid (rows, 1). Buffers: x [rows, n] f32; y [rows] i32, the lowest index of the largest
-// element. NaN never wins; a row of nothing else gives 0.
-Result<Kernel> build_argmax(uint32_t columns, uint32_t threads);
 
 }  // namespace bp::kernels

@@ -11,6 +11,12 @@ namespace {
 
 constexpr uint32_t kMaxRows = 1u << 24;
 constexpr uint32_t kMaxColumns = 1u << 20;
+constexpr uint32_t kMaxMatrices = 1u << 16;
+
+std::string kernel_name(const GemvSpec& s) {
+  const char* family = s.experts.count == 0 ? "gemv_" : s.experts.sum ? "moe_sum_" : "moe_";
+  return family + std::string(s.glu ? "glu_" : "") + s.format;
+}
 
 class GemvBuilder {
  public:
@@ -20,7 +26,7 @@ class GemvBuilder {
         d_(schedule),
         reader_(reader),
         sink_(sink),
-        k_(spec.glu ? "gemv_glu_" + spec.format : "gemv_" + spec.format, schedule.threads),
+        k_(kernel_name(spec), schedule.threads),
         chunk_(reader.chunk_elements(spec.columns)),
         chunks_(spec.columns / chunk_) {}
 
@@ -34,7 +40,11 @@ class GemvBuilder {
     std::vector<Var> sums;  // by token
   };
   void declare();
+  void choose_expert(Val entry);
+  void place_thread();
   void place_rows();
+  void multiply();
+  void sum_experts();
   void chunk(Val index);
   void chunk_float(Val index, const std::vector<WeightChunk>& weights);
   Val product_int8(const WeightChunk& w, const std::vector<Val>& x, Val x_sum) const;
@@ -46,10 +56,8 @@ class GemvBuilder {
   Val pick(const std::vector<Val>& values) const;
   uint32_t halves() const { return s_.glu ? 2 : 1; }
   uint32_t y_rows() const { return s_.y_rows != 0 ? s_.y_rows : s_.rows; }
-  // Past the last token it is read again, and the result dropped.
-  Val token(uint32_t t) const {
-    return s_.tokens == 1 ? token0_ : min(token0_ + t, tokens_ - 1);
-  }
+  // The row of x of one of the tokens. Past the last it is read again, and the result dropped.
+  Val x_row(uint32_t t) const { return s_.tokens == 1 ? x_row0_ : min(x_row0_ + t, tokens_ - 1); }
 
   const GemvSpec& s_;
   const GemvSchedule& d_;
@@ -58,9 +66,10 @@ class GemvBuilder {
   Builder k_;
   const uint32_t chunk_, chunks_;
   std::vector<Buf> planes_, up_planes_;
-  Buf x_, x_scales_, bias_, residual_, y_;
-  Val lane_, row0_, token0_, tokens_, first_row_;
-  std::vector<Row> rows_;  // [halves, rows_per_thread]
+  Buf x_, x_scales_, ids_, expert_weights_, bias_, residual_, y_;
+  Val lane_, row0_, token0_, x_row0_, tokens_;
+  Val first_row_ = 0, matrix_row_ = 0;  // of the expert's matrix among all rows
+  std::vector<Row> rows_;               // [halves, rows_per_thread]
 };
 
 void GemvBuilder::declare() {
@@ -69,19 +78,35 @@ void GemvBuilder::declare() {
   x_ = k_.in(s_.int8 ? "x_int8" : "x");
   if (s_.int8) x_scales_ = k_.in("x_scales");
   if (s_.bias) bias_ = k_.in("bias");
-  tokens_ = k_.param_u32("tokens");
-  first_row_ = k_.param_u32("first_row");
-  token0_ = k_.group_y() * s_.tokens;
+  if (s_.experts.count != 0) {
+    ids_ = k_.in("ids");
+    if (s_.experts.sum) expert_weights_ = k_.in("weights");
+  } else {
+    tokens_ = k_.param_u32("tokens");
+    first_row_ = k_.param_u32("first_row");
+  }
+  x_row0_ = token0_ = k_.group_y() * s_.tokens;
   if (sink_) return;
   if (s_.residual && !s_.residual_in_place) residual_ = k_.in("residual");
   y_ = s_.residual && s_.residual_in_place ? k_.in_out("y") : k_.out("y");
 }
 
-void GemvBuilder::place_rows() {
+// From now on rows are those of the expert that this entry of ids names. Negative ids count as
+// large ones here; none reads outside.
+void GemvBuilder::choose_expert(Val entry) {
+  const uint32_t matrix_rows = s_.glu && !s_.separate_up ? 2 * s_.rows : s_.rows;
+  matrix_row_ = min(ids_.u32(entry), s_.experts.count - 1) * matrix_rows;
+}
+
+void GemvBuilder::place_thread() {
   const Val t = k_.tid();
   lane_ = t % d_.lanes_per_row;
   row0_ =
       (k_.group_x() * (d_.threads / d_.lanes_per_row) + t / d_.lanes_per_row) * d_.rows_per_thread;
+}
+
+void GemvBuilder::place_rows() {
+  rows_.clear();
   const bool exact = s_.rows % (d_.threads / d_.lanes_per_row * d_.rows_per_thread) == 0;
   for (uint32_t half = 0; half < halves(); ++half) {
     const bool second = half == 1;
@@ -89,6 +114,7 @@ void GemvBuilder::place_rows() {
       // Past the last row it is read again, and the result dropped.
       Val row = exact ? row0_ + r : min(row0_ + r, s_.rows - 1);
       if (second && !s_.separate_up) row = row + s_.rows;
+      row = row + matrix_row_;
       Row out{second && s_.separate_up ? &up_planes_ : &planes_, row * chunks_, {}};
       for (uint32_t token = 0; token < s_.tokens; ++token) out.sums.push_back(k_.var(0.0f));
       rows_.push_back(std::move(out));
@@ -100,7 +126,7 @@ void GemvBuilder::place_rows() {
 std::vector<Val> GemvBuilder::load_x(uint32_t token, Val index,
                                      const std::vector<WeightElement>& elements) const {
   const uint32_t lanes = chunk_ % 4 == 0 ? 4 : chunk_;
-  const Val base = index * (chunk_ / lanes) + this->token(token) * (s_.columns / lanes);
+  const Val base = index * (chunk_ / lanes) + x_row(token) * (s_.columns / lanes);
   std::vector<Val> vectors(chunk_ / lanes);
   std::vector<Val> out;
   for (const WeightElement& e : elements) {
@@ -182,7 +208,7 @@ Val GemvBuilder::product_int8(const WeightChunk& w, const std::vector<Val>& x, V
 
 void GemvBuilder::chunk_int8(Val index, const std::vector<WeightChunk>& weights) {
   for (uint32_t token = 0; token < s_.tokens; ++token) {
-    const Val at = index + this->token(token) * chunks_;
+    const Val at = index + x_row(token) * chunks_;
     std::vector<Val> x;
     for (uint32_t half = 0; half < 2; ++half) {
       const Val words = x_.u32x4(at * 2 + half);
@@ -246,8 +272,8 @@ void GemvBuilder::finish_rows() {
         y = y * up;
       }
       y = soft_cap(y, s_.softcap);
-      // One token a group is always there: the grid has no more than there are.
-      if (s_.tokens == 1) {
+      // A group's first token is always there: the grid has no more than it needs.
+      if (t == 0) {
         store(token0_, y_row, y);
       } else {
         k_.when(token0_ + t < tokens_, [&] { store(token0_ + t, y_row, y); });
@@ -256,14 +282,44 @@ void GemvBuilder::finish_rows() {
   });
 }
 
-Result<Kernel> GemvBuilder::build() {
-  declare();
-  place_rows();
+// Adds products of this thread's part of the rows to their sums.
+void GemvBuilder::multiply() {
   const uint32_t lanes = d_.lanes_per_row, full = chunks_ / lanes;
   k_.loop(
       0, full, 1, [&](Val i) { chunk(i * lanes + lane_); }, d_.unroll);
   if (chunks_ % lanes != 0) {
     k_.when(lane_ < chunks_ % lanes, [&] { chunk(lane_ + full * lanes); });
+  }
+}
+
+// The products of one expert after the other; each thread adds up its part of all of them.
+void GemvBuilder::sum_experts() {
+  std::vector<Var> totals;
+  for (uint32_t r = 0; r < d_.rows_per_thread; ++r) totals.push_back(k_.var(0.0f));
+  k_.loop(0, s_.experts.used, 1, [&](Val slot) {
+    const Val entry = x_row0_ = token0_ * s_.experts.used + slot;
+    choose_expert(entry);
+    place_rows();
+    multiply();
+    const Val weight = expert_weights_.f32(entry);
+    for (size_t r = 0; r < totals.size(); ++r)
+      totals[r].set(fma(rows_[r].sums[0], weight, totals[r]));
+  });
+  for (size_t r = 0; r < totals.size(); ++r) rows_[r].sums = {totals[r]};
+}
+
+Result<Kernel> GemvBuilder::build() {
+  declare();
+  place_thread();
+  if (s_.experts.sum) {
+    sum_experts();
+  } else {
+    if (s_.experts.count != 0) {
+      choose_expert(token0_);
+      x_row0_ = token0_ / s_.experts.used;
+    }
+    place_rows();
+    multiply();
   }
   finish_rows();
   return k_.finish();
@@ -292,8 +348,18 @@ Status check(const GemvSpec& s, const GemvSchedule& d, const WeightReader* reade
     return refuse("1 to 8 rows a thread, and no more than lanes");
   }
   if (d.unroll > kMaxUnroll) return refuse("unrolled too far");
+  const GemvExperts& experts = s.experts;
+  if (experts.count > kMaxMatrices || experts.used == 0 ||
+      (experts.count != 0 && experts.used > experts.count) ||
+      (experts.sum && (experts.count == 0 || s.glu))) {
+    return refuse("no such use of experts");
+  }
+  if (experts.count != 0 && (s.tokens != 1 || s.bias || s.y_rows != 0)) {
+    return refuse("experts take one token at a time, whole matrices and no bias");
+  }
   // Element offsets are 32-bit.
-  const uint64_t elements = uint64_t{s.rows} * s.columns * (s.glu ? 2 : 1);
+  const uint64_t elements =
+      uint64_t{s.rows} * s.columns * (s.glu ? 2 : 1) * std::max(experts.count, 1u);
   const uint64_t chunks = elements / reader->chunk_elements(s.columns);
   if (chunks > (uint64_t{1} << 31)) return refuse("more chunks than a 32-bit index has");
   return {};

@@ -18,6 +18,15 @@ namespace bp::kernels {
 
 inline constexpr uint32_t kMaxGemvTokens = 8;
 
+// Instead of one matrix, one for each expert ([count, rows, columns], or with `glu` merged [count,
+// 2·rows, columns]) of which a token uses some; moe.h has the ops and their checks. There is then
+// one token in spec.tokens, and workgroups in y stand for tokens × used, or with `sum` for tokens.
+struct GemvExperts {
+  uint32_t count = 0;  // E; 0: no experts
+  uint32_t used = 1;   // k, of a token
+  bool sum = false;    // y = Σ weight × product over a token's experts; x is [T, k, columns]
+};
+
 struct GemvSpec {
   std::string format = "q4_g32";  // of the weight
   bool int8 = false;              // int8 dot products with quantized x (see norm.h), else f32
@@ -32,6 +41,7 @@ struct GemvSpec {
   bool residual_in_place = false;  // y is also the residual
   Activation activation = Activation::kNone;
   float softcap = 0.0f;
+  GemvExperts experts = {};
 };
 
 // rows_per_thread rows are read at once by lanes_per_row consecutive threads.
@@ -54,7 +64,8 @@ using GemvSink = std::function<void(Builder&, Val token, Val row, Val value)>;
 // and x_scales; bias (glu: [2F]); residual [T, N]; y [T, N] f32 (in place: read and written).
 // Params: tokens u32 (T); first_row u32, the row of y that row 0 of the bound weight belongs to, so
 // that a matrix larger than what a device can bind is launched part by part (with `glu` only where
-// up is bound separately). INVALID_ARGUMENT for what the format or the schedule cannot do.
+// up is bound separately). With experts there are no params, and after x come ids [T, k] i32 and,
+// with `sum`, weights [T, k]. INVALID_ARGUMENT for what the format or the schedule cannot do.
 Result<Kernel> build_gemv(const GemvSpec& spec, const GemvSchedule& schedule);
 
 // The same with another end: `sink` takes the place of residual and store, and may declare further

@@ -16,7 +16,9 @@
 #include "kernels/library/weights.h"
 #include "kernels/testing/decode_cases.h"
 #include "kernels/testing/gemm_cases.h"
+#include "kernels/testing/moe_cases.h"
 #include "kernels/testing/paged_cases.h"
+#include "kernels/testing/sampling_cases.h"
 
 namespace bp::kernels::testing {
 namespace {
@@ -106,6 +108,14 @@ double reference_activation(Activation activation, double x) {
       break;
   }
   return x;
+}
+
+void append_activations(std::vector<float>* x, bool int8, std::vector<Words>* buffers) {
+  if (!int8) return buffers->push_back(words_of(*x));
+  const Quantized q = quantize(*x);
+  append_quantized(q, buffers);
+  for (size_t i = 0; i < x->size(); ++i)
+    (*x)[i] = static_cast<float>(q.q[i]) * q.scale[i / kActivationBlock];
 }
 
 uint64_t Random::next() {
@@ -265,14 +275,7 @@ Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint6
                            residual = random.uniform(tokens * y_rows, -1, 1);
   out.buffers = gate.planes;
   if (spec.separate_up) out.buffers.insert(out.buffers.end(), up.planes.begin(), up.planes.end());
-  if (spec.int8) {
-    const Quantized q = quantize(x);
-    append_quantized(q, &out.buffers);
-    for (size_t i = 0; i < x.size(); ++i)
-      x[i] = static_cast<float>(q.q[i]) * q.scale[i / kActivationBlock];
-  } else {
-    out.buffers.push_back(words_of(x));
-  }
+  append_activations(&x, spec.int8, &out.buffers);
   if (spec.bias) out.buffers.push_back(words_of(bias));
   const bool in_place = spec.residual && spec.residual_in_place;
   if (spec.residual && !in_place) out.buffers.push_back(words_of(residual));
@@ -360,13 +363,11 @@ std::string run_interpreted(const Case& test, const Kernel& kernel, uint64_t see
   return wrong.empty() ? "" : test.name + ": " + wrong;
 }
 
-Result<std::vector<Case>> sample_cases(const Caps& caps) {
-  std::vector<Case> out;
-  const uint32_t lanes = std::max<uint32_t>(caps.subgroup_size, 8);
-  out.push_back(BP_TRY(norm_case({.width = 160, .write_int8 = true}, {64}, 3, 11)));
-  out.push_back(BP_TRY(norm_case({.width = 1030, .residual = true}, {256}, 2, 12)));
-  out.push_back(BP_TRY(norm_case(
-      {.width = 96, .normalize = false, .write_f32 = false, .write_int8 = true}, {lanes}, 2, 13)));
+namespace {
+
+// Every format as a plain product and as rows of a table; the rest of such kernels with three.
+Status add_weight_samples(const Caps& caps, std::vector<Case>* cases) {
+  std::vector<Case>& out = *cases;
   uint64_t seed = 20;
   for (const std::string_view name : weight_reader_formats()) {
     const std::string format(name);
@@ -378,7 +379,7 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
                   .bias = true,
                   .residual = true};
     out.push_back(BP_TRY(gemv_case(spec, {64, 16, 2, 2}, ++seed)));
-    if (name == "f32" || name == "q4_g32" || name == "q5_k") {  // for the rest of such a kernel
+    if (name == "f32" || name == "q4_g32" || name == "q5_k") {
       spec = {.format = format,
               .rows = 9,
               .columns = large ? 256u : 96u,
@@ -406,6 +407,40 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
             .softcap = 5.0f};
     out.push_back(BP_TRY(gemv_case(spec, {128, 32, 2, 2}, ++seed)));
   }
+  return {};
+}
+
+Status add_expert_samples(const Caps& caps, std::vector<Case>* cases) {
+  std::vector<Case>& out = *cases;
+  out.push_back(BP_TRY(top_k_case({1000, 40}, {64, 4}, 2, 68)));
+  out.push_back(BP_TRY(top_k_join_case({1000, 40}, {64, 4}, 2, 69)));
+  out.push_back(BP_TRY(moe_route_case({60, 4, true}, 64, 3, 70)));
+  out.push_back(BP_TRY(moe_route_case({128, 8, false}, 64, 3, 71)));
+  MoeLinearSpec experts{.format = "mxfp4",
+                        .int8 = true,
+                        .experts = 5,
+                        .used = 3,
+                        .rows = 13,
+                        .columns = 96,
+                        .glu = true,
+                        .activation = Activation::kSilu};
+  out.push_back(BP_TRY(moe_linear_case(experts, default_schedule(experts, caps), 2, 72)));
+  experts = {
+      .format = "q4_k", .experts = 5, .used = 3, .rows = 13, .columns = 512, .residual = true};
+  out.push_back(BP_TRY(moe_linear_case(experts, default_schedule(experts, caps), 2, 73)));
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<Case>> sample_cases(const Caps& caps) {
+  std::vector<Case> out;
+  const uint32_t lanes = std::max<uint32_t>(caps.subgroup_size, 8);
+  out.push_back(BP_TRY(norm_case({.width = 160, .write_int8 = true}, {64}, 3, 11)));
+  out.push_back(BP_TRY(norm_case({.width = 1030, .residual = true}, {256}, 2, 12)));
+  out.push_back(BP_TRY(norm_case(
+      {.width = 96, .normalize = false, .write_f32 = false, .write_int8 = true}, {lanes}, 2, 13)));
+  BP_TRY(add_weight_samples(caps, &out));
   for (uint32_t stages : {1u, 2u}) {
     const GemmSpec spec{
         .format = "q4_g32", .rows = 37, .columns = 352, .bias = true, .residual = true};
@@ -418,6 +453,7 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
       .format = "f16", .rows = 20, .columns = 44, .glu = true, .activation = Activation::kGeluTanh};
   out.push_back(BP_TRY(gemm_case(gated, default_schedule(gated, caps, 9), 9, 0, 53)));
   out.push_back(BP_TRY(argmax_case(3, 1000, 128, 62)));
+  BP_TRY(add_expert_samples(caps, &out));
   RopeSpec rope{
       .q_norm = true, .k_norm = true, .heads = 4, .kv_heads = 2, .head_dim = 48, .rotary_dim = 32};
   for (RopePart part : {RopePart::kAll, RopePart::kQuery, RopePart::kKey, RopePart::kValue}) {

@@ -60,6 +60,10 @@ struct Weights {
 };
 Weights random_weights(const std::string& format, uint32_t rows, uint32_t columns, Random* random);
 
+// Appends activations as kernels take them, f32 or int8 with scales; *x becomes what they stand
+// for.
+void append_activations(std::vector<float>* x, bool int8, std::vector<Words>* buffers);
+
 Result<Case> norm_case(const NormSpec& spec, const NormSchedule& schedule, uint32_t rows,
                        uint64_t seed);
 Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint64_t seed);

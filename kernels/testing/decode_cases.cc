@@ -4,9 +4,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
-
 namespace bp::kernels::testing {
 namespace {
 
@@ -32,9 +29,9 @@ Result<Case> embed_case(const EmbedSpec& spec, uint32_t vocabulary, uint32_t fir
   for (uint32_t id : ids) {
     for (uint32_t i = 0; i < spec.columns; ++i) {
       const bool inside = id >= first_row && id < vocabulary;
-      want.push_back(
-          inside ? double{table.values[size_t{id - first_row} * spec.columns + i]} * spec.scale
-                 : 0.0);
+      want.push_back(inside ? double{table.values[size_t{id - first_row} * spec.columns + i]} *
+                                  spec.scale
+                            : 0.0);
     }
   }
   out.grid_x = static_cast<uint32_t>(ids.size());
@@ -55,26 +52,6 @@ Result<Case> embed_case(const EmbedSpec& spec, uint32_t vocabulary, uint32_t fir
     }
     return compare(floats_of(got), want, 1e-6);
   };
-  return out;
-}
-
-Result<Case> argmax_case(uint32_t rows, uint32_t columns, uint32_t threads, uint64_t seed) {
-  Random random(seed);
-  Case out;
-  out.kernel = BP_TRY(build_argmax(columns, threads));
-  out.name = fmt::format("argmax_{}x{}", rows, columns);
-  out.grid_x = rows;
-  std::vector<float> x = random.uniform(size_t{rows} * columns, -1, 1);
-  Words want;
-  for (uint32_t r = 0; r < rows; ++r) {
-    float* row = &x[size_t{r} * columns];
-    const uint32_t a = random.below(columns), b = random.below(columns);
-    if (r % 2 == 0) row[a] = row[b] = 7;  // a tie: the lower index wins
-    if (r == 1) std::fill_n(row, columns, -INFINITY);
-    want.push_back(static_cast<uint32_t>(std::max_element(row, row + columns) - row));
-  }
-  out.buffers = {words_of(x), poison(rows)};
-  out.check = [want](const std::vector<Words>& b) { return b[1] == want ? "" : "another index"; };
   return out;
 }
 

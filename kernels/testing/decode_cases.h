@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cases of the kernels at both ends of a step: embedding and argmax.
+// Cases of the kernels at the beginning of a step: embedding.
 #pragma once
 
 #include "kernels/library/embed.h"
@@ -10,6 +10,5 @@ namespace bp::kernels::testing {
 // The part of a table from `first_row` on; ids inside it, before it, and in no table.
 Result<Case> embed_case(const EmbedSpec& spec, uint32_t vocabulary, uint32_t first_row,
                         uint32_t threads, uint64_t seed);
-Result<Case> argmax_case(uint32_t rows, uint32_t columns, uint32_t threads, uint64_t seed);
 
 }  // namespace bp::kernels::testing
