@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "plugins/opencl/driver.h"
@@ -35,6 +36,7 @@ struct Device {
   cl_command_queue queue = nullptr;  // for our own short work; streams have their own
   std::atomic<uint64_t> children{0};
   std::atomic<bool> is_lost{false};
+  std::mutex polling;  // one for all batches: they look at each other in any order
   ~Device();
 };
 BP_PLUGIN_HANDLE(bp_device, Device)

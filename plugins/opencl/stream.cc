@@ -287,34 +287,40 @@ Batch::~Batch() {
   if (marker != nullptr) device->cl->release_event(marker);
 }
 
-void Batch::retire(bool all_have) noexcept {
-  if (!all_have && commands.size() < kCommandsKept) return;
-  while (!commands.empty()) {
+void Batch::drop_front(cl_int status) noexcept {
+  if (status < 0 && failure == BP_OK) failure = failed_command(device, status);
+  device->cl->release_event(commands.front().event);
+  commands.pop_front();
+}
+
+void Batch::retire() noexcept {
+  while (commands.size() >= kCommandsKept) {
     const cl_int status = status_of(*device->cl, commands.front().event);
-    if (!all_have && status > CL_COMPLETE) return;
-    if (status < 0 && failure == BP_OK) failure = failed_command(device, status);
-    device->cl->release_event(commands.front().event);
-    commands.pop_front();
+    if (status > CL_COMPLETE) return;
+    drop_front(status);
   }
 }
 
-bool Batch::poll(bp_status* out) noexcept {
-  const std::lock_guard lock(mutex_);
-  if (!has_ended_) {
-    const cl_int status = status_of(*device->cl, marker);
-    if (status > CL_COMPLETE) return false;
-    for (const auto& earlier : before) {
-      bp_status theirs = BP_OK;
-      earlier->poll(&theirs);
-      if (failure == BP_OK) failure = theirs;
-    }
-    before.clear();
-    retire(true);
-    if (status < 0 && failure == BP_OK) failure = failed_command(device, status);
-    has_ended_ = true;
-  }
-  *out = failure;
+bool Batch::poll(bp_status* how) noexcept {
+  const std::lock_guard lock(device->polling);
+  if (!settle()) return false;
+  *how = failure;
   return true;
+}
+
+// Recurses as deep as signals are under way, which kMaxSignals bounds for a stream.
+bool Batch::settle() noexcept {
+  if (has_ended_) return true;
+  const cl_int status = status_of(*device->cl, marker);
+  if (status > CL_COMPLETE) return false;
+  for (const auto& earlier : before) {
+    earlier->settle();
+    if (failure == BP_OK) failure = earlier->failure;
+  }
+  before.clear();
+  while (!commands.empty()) drop_front(status_of(*device->cl, commands.front().event));
+  if (status < 0 && failure == BP_OK) failure = failed_command(device, status);
+  return has_ended_ = true;
 }
 
 Stream::~Stream() {

@@ -27,19 +27,21 @@ class Batch {
   Batch(const Batch&) = delete;
   Batch& operator=(const Batch&) = delete;
 
-  // Has everything ended? Then *failure says how. Thread-safe once `marker` is set.
-  bool poll(bp_status* failure) noexcept;
-  // Drops commands that have ended, from the front; all of them when `all_have`.
-  void retire(bool all_have) noexcept;
+  // Has everything ended? Then *how says whether well. Thread-safe once `marker` is set.
+  bool poll(bp_status* how) noexcept;
+  // Drops commands that have ended, from the front; only when there are many.
+  void retire() noexcept;
 
+  // The stream's thread alone uses these until `marker` is set; then Device::polling guards them.
   Device* const device;
-  cl_event marker = nullptr;                   // ends last; set once, by signal
+  cl_event marker = nullptr;                   // ends last
   bp_status failure = BP_OK;                   // first one seen
   std::deque<Command> commands;                // not yet looked at
   std::vector<std::shared_ptr<Batch>> before;  // of this stream, and of those waited for
 
  private:
-  std::mutex mutex_;  // of everything, once `marker` is set
+  bool settle() noexcept;  // with the mutex held
+  void drop_front(cl_int status) noexcept;
   bool has_ended_ = false;
 };
 
@@ -107,7 +109,7 @@ bp_status put(Stream* stream, const char* what, bp_error* error, Command command
       return glue::fail(error, batch.failure, "%s: the stream failed with status %d before", what,
                         batch.failure);
     }
-    batch.retire(false);
+    batch.retire();
     batch.commands.push_back(std::move(command));
     const cl_int code = call(&batch.commands.back().event);
     if (code == CL_SUCCESS) return BP_OK;
