@@ -22,6 +22,13 @@ constexpr uint64_t kSmallWindowBytes = 256u << 20;
 // The extensions of one device, by name.
 struct Extensions {
   std::vector<VkExtensionProperties> all;
+  Extensions(const Driver& driver, VkPhysicalDevice device) {
+    uint32_t count = 0;
+    driver.EnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr);
+    all.resize(count);
+    driver.EnumerateDeviceExtensionProperties(device, nullptr, &count, all.data());
+    all.resize(std::min<size_t>(all.size(), count));
+  }
   bool has(const char* name) const {
     return std::any_of(all.begin(), all.end(), [name](const VkExtensionProperties& e) {
       return std::strcmp(e.extensionName, name) == 0;
@@ -29,11 +36,48 @@ struct Extensions {
   }
 };
 
-template <class T>
-void link(VkPhysicalDeviceProperties2* chain, T* next) {
-  next->pNext = chain->pNext;
-  chain->pNext = next;
-}
+// What a device is asked about itself. A struct that is not linked stays zero.
+struct Properties {
+  VkPhysicalDeviceIDProperties id{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES};
+  VkPhysicalDeviceSubgroupProperties subgroup{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
+  VkPhysicalDeviceMaintenance3Properties sizes{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES};
+  VkPhysicalDeviceDriverProperties driver{.sType =
+                                              VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
+  VkPhysicalDeviceSubgroupSizeControlPropertiesEXT control{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES_EXT};
+  VkPhysicalDeviceShaderIntegerDotProductPropertiesKHR dot{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES_KHR};
+  VkPhysicalDeviceExternalMemoryHostPropertiesEXT import{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT};
+  VkPhysicalDevicePCIBusInfoPropertiesEXT pci{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT};
+  VkPhysicalDeviceShaderCoreProperties2AMD amd{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_2_AMD};
+  VkPhysicalDeviceShaderSMBuiltinsPropertiesNV nvidia{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV};
+  VkPhysicalDeviceProperties2 all{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+
+  template <class T>
+  void link(bool known, T* next) {
+    if (!known) return;
+    next->pNext = all.pNext;
+    all.pNext = next;
+  }
+  void link_known(const Extensions& has, const Adapter& adapter) {
+    link(true, &id);
+    link(true, &subgroup);
+    link(true, &sizes);
+    link(true, &driver);
+    link(adapter.subgroup_control, &control);
+    link(adapter.integer_dot, &dot);
+    link(adapter.import_host, &import);
+    link(has.has(VK_EXT_PCI_BUS_INFO_EXTENSION_NAME), &pci);
+    link(has.has(VK_AMD_SHADER_CORE_PROPERTIES_2_EXTENSION_NAME), &amd);
+    link(has.has(VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME), &nvidia);
+  }
+};
 
 void add_type(const Adapter& adapter, VkMemoryPropertyFlags with, VkMemoryPropertyFlags without,
               Heap* heap) {
@@ -140,10 +184,8 @@ const char* vendor_name(uint32_t id) {
   }
 }
 
-void describe_info(const VkPhysicalDeviceProperties& properties,
-                   const VkPhysicalDeviceDriverProperties& driver,
-                   const VkPhysicalDeviceIDProperties& id,
-                   const VkPhysicalDevicePCIBusInfoPropertiesEXT& pci, bp_device_info* info) {
+void describe_info(const Properties& p, bp_device_info* info) {
+  const VkPhysicalDeviceProperties& properties = p.all.properties;
   const VkPhysicalDeviceType type = properties.deviceType;
   info->size = sizeof *info;
   info->kind = type == VK_PHYSICAL_DEVICE_TYPE_CPU              ? BP_DEVICE_CPU
@@ -155,37 +197,37 @@ void describe_info(const VkPhysicalDeviceProperties& properties,
     info->pci_vendor = properties.vendorID;
     info->pci_device = properties.deviceID;
   }
-  const uint32_t place[4] = {pci.pciDomain, pci.pciBus, pci.pciDevice, pci.pciFunction};
+  const uint32_t place[4] = {p.pci.pciDomain, p.pci.pciBus, p.pci.pciDevice, p.pci.pciFunction};
   std::copy_n(place, 4, info->pci_domain_bus_device_function);
-  std::copy_n(id.deviceUUID, sizeof info->uuid, info->uuid);
+  std::copy_n(p.id.deviceUUID, sizeof info->uuid, info->uuid);
   glue::copy_text(info->name, sizeof info->name, properties.deviceName);
   glue::copy_text(info->vendor, sizeof info->vendor, vendor_name(properties.vendorID));
   glue::print_text(info->architecture, sizeof info->architecture, "vulkan %u.%u",
                    VK_API_VERSION_MAJOR(properties.apiVersion),
                    VK_API_VERSION_MINOR(properties.apiVersion));
-  glue::print_text(info->driver, sizeof info->driver, "%s %s", driver.driverName,
-                   driver.driverInfo);
+  glue::print_text(info->driver, sizeof info->driver, "%s %s", p.driver.driverName,
+                   p.driver.driverInfo);
 }
 
-void describe_caps(const Adapter& a, const VkPhysicalDeviceSubgroupProperties& subgroup,
-                   const VkPhysicalDeviceSubgroupSizeControlPropertiesEXT& control,
-                   bool dot_is_fast, bp_device_caps* caps) {
+void describe_caps(const Adapter& a, const Properties& p, bp_device_caps* caps) {
   caps->size = sizeof *caps;
-  if (a.info.kind == BP_DEVICE_CPU) caps->compute_units = std::thread::hardware_concurrency();
+  caps->compute_units = a.info.kind == BP_DEVICE_CPU
+                            ? std::thread::hardware_concurrency()
+                            : std::max(p.amd.activeComputeUnitCount, p.nvidia.shaderSMCount);
   const VkSubgroupFeatureFlags wanted =
       VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
-  if ((subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0 &&
-      (subgroup.supportedOperations & wanted) == wanted) {
+  if ((p.subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0 &&
+      (p.subgroup.supportedOperations & wanted) == wanted) {
     caps->subgroup_required = a.subgroup_control;
-    caps->subgroup_min = a.subgroup_control ? control.minSubgroupSize : subgroup.subgroupSize;
-    caps->subgroup_max = a.subgroup_control ? control.maxSubgroupSize : subgroup.subgroupSize;
+    caps->subgroup_min = a.subgroup_control ? p.control.minSubgroupSize : p.subgroup.subgroupSize;
+    caps->subgroup_max = a.subgroup_control ? p.control.maxSubgroupSize : p.subgroup.subgroupSize;
   }
   const VkPhysicalDeviceLimits& limits = a.limits;
   caps->max_group_threads =
       std::min(limits.maxComputeWorkGroupInvocations, limits.maxComputeWorkGroupSize[0]);
   caps->shared_bytes = limits.maxComputeSharedMemorySize;
   caps->has_f16 = a.features12.shaderFloat16;
-  caps->has_int8_dot = a.integer_dot && dot_is_fast;
+  caps->has_int8_dot = a.integer_dot && p.dot.integerDotProduct4x8BitPackedSignedAccelerated != 0;
   caps->max_param_bytes = limits.maxPushConstantsSize;
   caps->max_buffers =
       std::min({kMaxBuffers, limits.maxPerStageDescriptorStorageBuffers,
@@ -253,75 +295,8 @@ void find_features(const Driver& driver, const Extensions& has, Adapter* out) {
   out->memory_budget = has.has(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
 }
 
-}  // namespace
-
-int32_t describe_adapter(const Driver& driver, VkPhysicalDevice device, Adapter* out,
-                         const char** why) {
-  out->handle = device;
-  VkPhysicalDeviceIDProperties id{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES};
-  VkPhysicalDeviceSubgroupProperties subgroup{
-      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
-  VkPhysicalDeviceMaintenance3Properties sizes{
-      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES};
-  VkPhysicalDeviceDriverProperties maker{.sType =
-                                             VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
-  VkPhysicalDeviceSubgroupSizeControlPropertiesEXT control{
-      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES_EXT};
-  VkPhysicalDeviceShaderIntegerDotProductPropertiesKHR dot{
-      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES_KHR};
-  VkPhysicalDeviceExternalMemoryHostPropertiesEXT import{
-      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT};
-  VkPhysicalDevicePCIBusInfoPropertiesEXT pci{
-      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT};
-  VkPhysicalDeviceProperties2 all{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
-
-  driver.GetPhysicalDeviceProperties2(device, &all);
-  glue::copy_text(out->info.name, sizeof out->info.name, all.properties.deviceName);
-  if (all.properties.apiVersion < VK_API_VERSION_1_2) {
-    *why = "has a driver older than Vulkan 1.2";
-    return BP_PROBE_DRIVER_TOO_OLD;
-  }
-  if (const int32_t reason = find_queue(driver, out, why)) return reason;
-  Extensions has;
-  uint32_t count = 0;
-  driver.EnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr);
-  has.all.resize(count);
-  driver.EnumerateDeviceExtensionProperties(device, nullptr, &count, has.all.data());
-  has.all.resize(std::min<size_t>(has.all.size(), count));
-  find_features(driver, has, out);
-  if (out->features12.timelineSemaphore == 0) {
-    *why = "has no timeline semaphores";
-    return BP_PROBE_NO_DEVICE;
-  }
-
-  link(&all, &id), link(&all, &subgroup), link(&all, &sizes), link(&all, &maker);
-  if (out->subgroup_control) link(&all, &control);
-  if (out->integer_dot) link(&all, &dot);
-  if (out->import_host) link(&all, &import);
-  if (has.has(VK_EXT_PCI_BUS_INFO_EXTENSION_NAME)) link(&all, &pci);
-  driver.GetPhysicalDeviceProperties2(device, &all);
-  out->limits = all.properties.limits;
-  out->max_allocation_bytes = sizes.maxMemoryAllocationSize;
-  out->import_alignment = import.minImportedHostPointerAlignment;
-  out->max_group_subgroups = control.maxComputeWorkgroupSubgroups;
-  if ((control.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) == 0) {
-    out->subgroup_control = false;
-  }
-  std::copy_n(all.properties.pipelineCacheUUID, VK_UUID_SIZE, out->cache_uuid);
-  VkPhysicalDeviceMemoryProperties2 memory{
-      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
-  driver.GetPhysicalDeviceMemoryProperties2(device, &memory);
-  out->memory = memory.memoryProperties;
-  describe_info(all.properties, maker, id, pci, &out->info);
-  describe_heaps(out);
-  if (out->heaps.empty() || out->staging.types.empty()) {
-    *why = "offers no usable kind of memory";
-    return BP_PROBE_NO_DEVICE;
-  }
-  out->info.memory_bytes = out->heaps[0].bytes;
-  describe_caps(*out, subgroup, control, dot.integerDotProduct4x8BitPackedSignedAccelerated != 0,
-                &out->caps);
-  find_matrices(driver, out);
+// What open() enables.
+void list_extensions(Adapter* out) {
   const auto enable = [out](bool wanted, const char* name) {
     if (wanted) out->extensions.push_back(name);
   };
@@ -333,6 +308,51 @@ int32_t describe_adapter(const Driver& driver, VkPhysicalDevice device, Adapter*
 #endif
   enable(out->import_host, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
   enable(out->memory_budget, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+}
+
+}  // namespace
+
+int32_t describe_adapter(const Driver& driver, VkPhysicalDevice device, Adapter* out,
+                         const char** why) {
+  out->handle = device;
+  Properties p;
+  driver.GetPhysicalDeviceProperties2(device, &p.all);
+  glue::copy_text(out->info.name, sizeof out->info.name, p.all.properties.deviceName);
+  if (p.all.properties.apiVersion < VK_API_VERSION_1_2) {
+    *why = "has a driver older than Vulkan 1.2";
+    return BP_PROBE_DRIVER_TOO_OLD;
+  }
+  if (const int32_t reason = find_queue(driver, out, why)) return reason;
+  const Extensions has(driver, device);
+  find_features(driver, has, out);
+  if (out->features12.timelineSemaphore == 0) {
+    *why = "has no timeline semaphores";
+    return BP_PROBE_NO_DEVICE;
+  }
+  p.link_known(has, *out);
+  driver.GetPhysicalDeviceProperties2(device, &p.all);
+  out->limits = p.all.properties.limits;
+  out->max_allocation_bytes = p.sizes.maxMemoryAllocationSize;
+  out->import_alignment = p.import.minImportedHostPointerAlignment;
+  out->max_group_subgroups = p.control.maxComputeWorkgroupSubgroups;
+  if ((p.control.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) == 0) {
+    out->subgroup_control = false;
+  }
+  std::copy_n(p.all.properties.pipelineCacheUUID, VK_UUID_SIZE, out->cache_uuid);
+  VkPhysicalDeviceMemoryProperties2 memory{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
+  driver.GetPhysicalDeviceMemoryProperties2(device, &memory);
+  out->memory = memory.memoryProperties;
+  describe_info(p, &out->info);
+  describe_heaps(out);
+  if (out->heaps.empty() || out->staging.types.empty()) {
+    *why = "offers no usable kind of memory";
+    return BP_PROBE_NO_DEVICE;
+  }
+  out->info.memory_bytes = out->heaps[0].bytes;
+  describe_caps(*out, p, &out->caps);
+  find_matrices(driver, out);
+  list_extensions(out);
   return BP_PROBE_USABLE;
 }
 

@@ -103,7 +103,7 @@ bp_status native(bp_device* handle, const bp_string* name, void** out, bp_error*
 
 }  // namespace
 
-bp_status Device::open(bp_error* error) {
+VkResult Device::create_device() {
   VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot{
       .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES_KHR,
       .shaderIntegerDotProduct = VK_TRUE};
@@ -158,7 +158,11 @@ bp_status Device::open(bp_error* error) {
       .pQueueCreateInfos = &queues,
       .enabledExtensionCount = static_cast<uint32_t>(adapter->extensions.size()),
       .ppEnabledExtensionNames = adapter->extensions.data()};
-  const VkResult result = driver->CreateDevice(adapter->handle, &info, nullptr, &handle);
+  return driver->CreateDevice(adapter->handle, &info, nullptr, &handle);
+}
+
+bp_status Device::open(bp_error* error) {
+  const VkResult result = create_device();
   if (const bp_status status = check(result, "opening the device", error)) return status;
 #define BP_VK_RESOLVE(name)                                                                \
   vk.name = reinterpret_cast<PFN_vk##name>(driver->GetDeviceProcAddr(handle, "vk" #name)); \

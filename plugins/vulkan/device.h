@@ -12,26 +12,21 @@ namespace bp::vulkan {
 
 struct Stream;
 
-#define BP_VK_DEVICE_FUNCTIONS(X)                                                                  \
-  X(DestroyDevice)                                                                                 \
-  X(GetDeviceQueue)                                                                                \
-  X(QueueSubmit)                                                                                   \
-  X(DeviceWaitIdle) X(CreateSemaphore) X(DestroySemaphore) X(GetSemaphoreCounterValue)             \
-      X(WaitSemaphores) X(AllocateMemory) X(FreeMemory) X(MapMemory) X(CreateBuffer)               \
-          X(DestroyBuffer) X(GetBufferMemoryRequirements) X(BindBufferMemory) X(CreateCommandPool) \
-              X(DestroyCommandPool) X(ResetCommandPool) X(AllocateCommandBuffers)                  \
-                  X(BeginCommandBuffer) X(EndCommandBuffer) X(CmdPipelineBarrier) X(CmdCopyBuffer) \
-                      X(CmdFillBuffer) X(CmdExecuteCommands) X(CmdBindPipeline)                    \
-                          X(CmdBindDescriptorSets) X(CmdPushConstants) X(CmdDispatch)              \
-                              X(CreateDescriptorSetLayout) X(DestroyDescriptorSetLayout)           \
-                                  X(CreateDescriptorPool) X(DestroyDescriptorPool)                 \
-                                      X(ResetDescriptorPool) X(AllocateDescriptorSets)             \
-                                          X(UpdateDescriptorSets) X(CreateShaderModule)            \
-                                              X(DestroyShaderModule) X(CreatePipelineLayout)       \
-                                                  X(DestroyPipelineLayout)                         \
-                                                      X(CreateComputePipelines) X(DestroyPipeline) \
-                                                          X(CreatePipelineCache)                   \
-                                                              X(DestroyPipelineCache)
+// clang-format off
+#define BP_VK_DEVICE_FUNCTIONS(X) \
+  X(DestroyDevice) X(GetDeviceQueue) X(QueueSubmit) X(DeviceWaitIdle) X(CreateSemaphore) \
+  X(DestroySemaphore) X(GetSemaphoreCounterValue) X(WaitSemaphores) X(AllocateMemory) \
+  X(FreeMemory) X(MapMemory) X(CreateBuffer) X(DestroyBuffer) X(GetBufferMemoryRequirements) \
+  X(BindBufferMemory) X(CreateCommandPool) X(DestroyCommandPool) X(ResetCommandPool) \
+  X(AllocateCommandBuffers) X(BeginCommandBuffer) X(EndCommandBuffer) X(CmdPipelineBarrier) \
+  X(CmdCopyBuffer) X(CmdFillBuffer) X(CmdExecuteCommands) X(CmdBindPipeline) \
+  X(CmdBindDescriptorSets) X(CmdPushConstants) X(CmdDispatch) X(CreateDescriptorSetLayout) \
+  X(DestroyDescriptorSetLayout) X(CreateDescriptorPool) X(DestroyDescriptorPool) \
+  X(ResetDescriptorPool) X(AllocateDescriptorSets) X(UpdateDescriptorSets) \
+  X(CreateShaderModule) X(DestroyShaderModule) X(CreatePipelineLayout) \
+  X(DestroyPipelineLayout) X(CreateComputePipelines) X(DestroyPipeline) X(CreatePipelineCache) \
+  X(DestroyPipelineCache)
+// clang-format on
 
 struct DeviceFunctions {
   BP_VK_DEVICE_FUNCTIONS(BP_VK_MEMBER)
@@ -68,6 +63,7 @@ struct Device {
   void fail(bp_status status) noexcept;
 
  private:
+  VkResult create_device();
   bp_status create_objects(bp_error* error);
 };
 BP_PLUGIN_HANDLE(bp_device, Device)

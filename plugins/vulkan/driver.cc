@@ -17,7 +17,8 @@ std::atomic<const bp_host*> current_host{nullptr};
 std::atomic<uint64_t> error_count{0};
 std::atomic<bool> validating{false};
 std::mutex driver_mutex;
-std::unique_ptr<Driver> the_driver;  // guarded by driver_mutex
+Driver* the_driver = nullptr;  // guarded by driver_mutex; left alone when the process exits, for
+                               // the driver's libraries may have been torn down before us
 
 VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
                                           VkDebugUtilsMessageTypeFlagsEXT,
@@ -210,7 +211,7 @@ Driver::~Driver() {
 const Driver* driver() {
   const std::lock_guard lock(driver_mutex);
   if (the_driver == nullptr) {
-    the_driver = std::make_unique<Driver>();
+    the_driver = new Driver;
 #ifdef BP_SHADERC_LINKED
     the_driver->load({"libvulkan.so.1", "libvulkan.so"}, {});
 #else
@@ -218,12 +219,13 @@ const Driver* driver() {
                      {"libshaderc_shared.so.1", "libshaderc.so.1", "libshaderc_shared.so"});
 #endif
   }
-  return the_driver.get();
+  return the_driver;
 }
 
 void unload_driver() {
   const std::lock_guard lock(driver_mutex);
-  the_driver.reset();
+  delete the_driver;
+  the_driver = nullptr;
 }
 
 const bp_host* host() noexcept {

@@ -16,22 +16,22 @@
 
 namespace bp::vulkan {
 
-#define BP_VK_INSTANCE_FUNCTIONS(X)                                                   \
-  X(DestroyInstance)                                                                  \
-  X(EnumeratePhysicalDevices)                                                         \
-  X(GetPhysicalDeviceProperties2)                                                     \
-  X(GetPhysicalDeviceFeatures2) X(GetPhysicalDeviceMemoryProperties2)                 \
-      X(GetPhysicalDeviceQueueFamilyProperties) X(EnumerateDeviceExtensionProperties) \
-          X(CreateDevice) X(GetDeviceProcAddr)
+// clang-format off
+#define BP_VK_INSTANCE_FUNCTIONS(X) \
+  X(DestroyInstance) X(EnumeratePhysicalDevices) X(GetPhysicalDeviceProperties2) \
+  X(GetPhysicalDeviceFeatures2) X(GetPhysicalDeviceMemoryProperties2) \
+  X(GetPhysicalDeviceQueueFamilyProperties) X(EnumerateDeviceExtensionProperties) \
+  X(CreateDevice) X(GetDeviceProcAddr)
+// clang-format on
 
-#define BP_SHADERC_FUNCTIONS(X)                                                          \
-  X(compiler_initialize)                                                                 \
-  X(compiler_release)                                                                    \
-  X(compile_options_initialize)                                                          \
-  X(compile_options_release) X(compile_options_add_macro_definition)                     \
-      X(compile_options_set_optimization_level) X(compile_options_set_target_env)        \
-          X(compile_into_spv) X(result_release) X(result_get_length) X(result_get_bytes) \
-              X(result_get_compilation_status) X(result_get_error_message) X(get_spv_version)
+// clang-format off
+#define BP_SHADERC_FUNCTIONS(X) \
+  X(compiler_initialize) X(compiler_release) X(compile_options_initialize) \
+  X(compile_options_release) X(compile_options_add_macro_definition) \
+  X(compile_options_set_optimization_level) X(compile_options_set_target_env) \
+  X(compile_into_spv) X(result_release) X(result_get_length) X(result_get_bytes) \
+  X(result_get_compilation_status) X(result_get_error_message) X(get_spv_version)
+// clang-format on
 
 #define BP_VK_MEMBER(name) PFN_vk##name name = nullptr;
 #define BP_SHADERC_MEMBER(name) decltype(&::shaderc_##name) name = nullptr;
