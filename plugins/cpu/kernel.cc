@@ -80,10 +80,27 @@ bp_status unbind(bp_target* handle, bp_error* error) {
   });
 }
 
+// Every symbol of a shape must be one that the host gave a range for.
+bool symbols_are_known(const Operand& operand, const Ranges& ranges, Reason& reason) {
+  for (uint32_t d = 0; d < operand.rank; ++d) {
+    const int32_t symbol = operand.dims[d].symbol;
+    if (symbol >= 0 && static_cast<uint32_t>(symbol) >= ranges.count) {
+      return reason.no("symbol %d of %u", symbol, ranges.count);
+    }
+  }
+  return true;
+}
+
 // A described kernel for the record, or NULL with the reason.
 std::unique_ptr<Kernel> describe(const bp_op& record, const Ranges& ranges, Op* op,
                                  uint64_t* workspace_bytes, Reason& reason) {
   if (!parse_op(record, op, reason)) return nullptr;
+  for (uint32_t i = 0; i < op->input_count; ++i) {
+    if (!symbols_are_known(op->inputs[i], ranges, reason)) return nullptr;
+  }
+  for (uint32_t i = 0; i < op->output_count; ++i) {
+    if (!symbols_are_known(op->outputs[i], ranges, reason)) return nullptr;
+  }
   std::unique_ptr<Kernel> kernel = create_kernel(op->name, active_isa());
   if (kernel == nullptr) {
     reason.no("the op is not known");

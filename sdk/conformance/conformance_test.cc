@@ -23,17 +23,17 @@ using Json = nlohmann::json;
 const char* const kFaulty = BP_CONFORMANCE_DIR "/faulty.plugin.json";
 const char* const kNull = BP_BINARY_DIR "/tests/null/null.plugin.json";
 
-struct Run {
+struct Execution {
   int exit_code = -1;
   std::string out;
   Json report() const { return Json::parse(out, nullptr, false); }
 };
 
-Run run(const std::string& arguments, const std::string& fault = "") {
+Execution run(const std::string& arguments, const std::string& fault = "") {
   ::setenv("BACKPLANE_TEST_FAULT", fault.c_str(), 1);
   // Huge allocations are meant to fail, under AddressSanitizer as well.
   ::setenv("ASAN_OPTIONS", "allocator_may_return_null=1:detect_leaks=0", 1);
-  Run out;
+  Execution out;
   const std::string command = BP_CONFORMANCE_PROGRAM " " + arguments + " 2>&1";
   FILE* pipe = ::popen(command.c_str(), "r");
   if (pipe == nullptr) return out;
@@ -49,7 +49,7 @@ Run run(const std::string& arguments, const std::string& fault = "") {
 // The report of a run, through a file, so that log messages do not mix with it.
 Json report_of(const std::string& arguments, const std::string& fault, int* exit_code) {
   const std::string path = ::testing::TempDir() + "conformance-" + std::to_string(::getpid());
-  const Run done = run(arguments + " --json " + path, fault);
+  const Execution done = run(arguments + " --json " + path, fault);
   *exit_code = done.exit_code;
   std::ifstream file(path);
   Json out = Json::parse(file, nullptr, false);
@@ -144,8 +144,8 @@ TEST_P(Faults, are_what_fails_it) {
   EXPECT_EQ(exit_code, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Faults, ::testing::ValuesIn(kFaults), [](const auto& info) {
-  std::string name = std::string(info.param.name) + "_" + info.param.check;
+INSTANTIATE_TEST_SUITE_P(All, Faults, ::testing::ValuesIn(kFaults), [](const auto& test) {
+  std::string name = std::string(test.param.name) + "_" + test.param.check;
   for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
   return name;
 });
@@ -172,7 +172,7 @@ TEST(Program, certifies_the_template) {
 }
 
 TEST(Program, says_when_the_machine_cannot_run_the_plugin) {
-  const Run plain = run(kFaulty, "has_no_driver");
+  const Execution plain = run(kFaulty, "has_no_driver");
   EXPECT_EQ(plain.exit_code, 0);
   EXPECT_THAT(plain.out, HasSubstr("skipped: the plugin cannot run on this machine"));
   EXPECT_THAT(plain.out, HasSubstr("libnobody.so.1 is absent"));
@@ -192,7 +192,7 @@ TEST(Program, counts_coverage_by_op_and_format) {
 }
 
 TEST(Program, writes_json_alone_to_stdout) {
-  const Run done = run(std::string(kNull) + " --json - --filter '^device'");
+  const Execution done = run(std::string(kNull) + " --json - --filter '^device'");
   EXPECT_EQ(done.exit_code, 0);
   EXPECT_TRUE(done.report().is_object()) << done.out;
 }

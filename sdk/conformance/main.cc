@@ -80,6 +80,11 @@ int certify(Arguments& arguments) {
     fmt::print(stderr, "backplane-conformance: {}\n", status.message());
     return 1;
   }
+  const uint64_t failed = report.count(Verdict::Kind::kFail);
+  if (!report.is_unusable() && failed == 0 && report.count(Verdict::Kind::kPass) == 0 &&
+      report.count(Verdict::Kind::kSkip) == 0) {
+    return usage("the filter finds no check");
+  }
   if (to_stdout) {
     fmt::print("{}\n", report.json());
   } else {
@@ -94,10 +99,7 @@ int certify(Arguments& arguments) {
       return 1;
     }
   }
-  if (report.count(Verdict::Kind::kFail) != 0) return 1;
-  if (report.is_unusable()) return arguments.require_usable ? 1 : 0;
-  if (report.count(Verdict::Kind::kPass) == 0) return usage("the filter finds no check");
-  return 0;
+  return failed != 0 || (report.is_unusable() && arguments.require_usable) ? 1 : 0;
 }
 
 int run(int argc, char** argv) {

@@ -87,9 +87,11 @@ void Runner::step(const std::string& name, Context& context,
                         {"claimed", counts.claimed},
                         {"runs", counts.runs}});
   }
+  std::string detail = verdict.detail();
+  for (char& c : detail) c = static_cast<unsigned char>(c) < 0x20 ? ' ' : c;  // one line
   send({{"event", "end"},
         {"status", kind_name(verdict.kind())},
-        {"detail", verdict.detail()},
+        {"detail", detail},
         {"coverage", std::move(coverage)}});
 }
 
