@@ -155,6 +155,10 @@ Status bench(const Arguments& args) {
     if (args.generate != 0) BP_TRY(measure_generate(session.get(), args.generate, &generate));
     if (i == 0) peak_rss = peak_resident_bytes();  // before the stream's own buffer
     if (on_cpu) stream.values.push_back(measure_read_stream(bp_threads_get()));
+    double bytes_per_second = 0;
+    if (!on_cpu && call(bp_session_measure_read, session.get(), &bytes_per_second).ok()) {
+      stream.values.push_back(bytes_per_second / 1e9);
+    }
     if (InterruptScope::interrupted()) return error(Code::kCancelled, "cancelled");
   }
   BP_TRY(call(bp_session_describe, session.get(), &stats));

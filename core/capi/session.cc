@@ -4,6 +4,7 @@
 
 #include "core/capi/boundary.h"
 #include "core/capi/handles.h"
+#include "core/exec/read_bandwidth.h"
 
 namespace bp::capi {
 
@@ -177,6 +178,16 @@ bp_status bp_session_describe(const bp_session* session, bp_session_stats* out, 
     filled.steps = static_cast<uint32_t>(plan.placements().size());
     filled.device = bp::capi::view(session->device);
     return bp::capi::write_output(out, filled);
+  });
+}
+
+bp_status bp_session_measure_read(bp_session* session, double* bytes_per_second, bp_error* error) {
+  return guard(error, [&]() -> bp::Status {
+    BP_TRY(require(session, "session"));
+    BP_TRY(require(bytes_per_second, "bytes_per_second"));
+    bp::Device& device = *session->session->execution().plan().devices().front();
+    *bytes_per_second = BP_TRY(bp::measure_read_bandwidth(device));
+    return {};
   });
 }
 

@@ -40,12 +40,24 @@ TEST(NormLong, rows_beyond_registers_are_read_twice) {
   EXPECT_EQ(testing::run_interpreted(*made, made->kernel), "");
 }
 
+TEST_P(Norm, row_sums_at_awkward_widths) {
+  const Caps& caps = *find_profile(GetParam());
+  for (uint32_t width : {4u, 60u, 1024u, 4u * 64 * 4, 4u * 64 * 4 + 4, 9000u}) {
+    const auto made = testing::row_sums_case(2, width, 64, width);
+    ASSERT_TRUE(made.ok()) << made.status().to_string();
+    const auto legal = legalize(made->kernel, caps);
+    ASSERT_TRUE(legal.ok()) << legal.status().to_string();
+    EXPECT_EQ(testing::run_interpreted(*made, *legal), "");
+  }
+}
+
 TEST(NormSpecs, impossible_ones_are_refused) {
   EXPECT_FALSE(build_norm({.width = 0}, {64}).ok());
   EXPECT_FALSE(build_norm({.width = 64}, {48}).ok());
   EXPECT_FALSE(build_norm({.width = 40, .write_int8 = true}, {64}).ok());
   EXPECT_FALSE(build_norm({.width = 64, .write_f32 = false}, {64}).ok());
   EXPECT_FALSE(build_norm({.width = ~0u}, {64}).ok());
+  EXPECT_FALSE(build_row_sums({6}, 64).ok());
 }
 
 INSTANTIATE_TEST_SUITE_P(Profiles, Norm, ::testing::ValuesIn(testing::profile_names()),

@@ -41,6 +41,7 @@ constexpr Family kFamilies[] = {
     {"embed", plan_embed},
     {"gather_rows", plan_gather_rows},
     {"rms_norm", plan_rms_norm},
+    {"row_sums", plan_row_sums},
     {"rope_kv_write", plan_rope_kv_write},
     {"attention", plan_attention},
     {"moe_route", plan_moe_route},

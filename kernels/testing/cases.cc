@@ -329,6 +329,23 @@ Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint6
   return gemv_case(spec, schedule, seed, spec.tokens, 0);
 }
 
+Result<Case> row_sums_case(uint32_t rows, uint32_t columns, uint32_t threads, uint64_t seed) {
+  Random random(seed);
+  Case out;
+  out.kernel = BP_TRY(build_row_sums({columns}, threads));
+  out.name = fmt::format("row_sums_{}x{}", rows, columns);
+  out.grid_x = rows;
+  const std::vector<float> x = random.uniform(size_t{rows} * columns, -1, 1);
+  std::vector<double> want(rows);
+  for (size_t i = 0; i < x.size(); ++i) want[i / columns] += x[i];
+  out.buffers = {words_of(x), poison(rows)};
+  out.check = [want](const std::vector<Words>& b) -> std::string {
+    std::string why;
+    return close(floats_of(b[1]), want, 1e-5, &why) ? "" : why;
+  };
+  return out;
+}
+
 std::vector<std::string> profile_names() {
   std::vector<std::string> names;
   for (const Caps& caps : profiles()) names.push_back(caps.name);
@@ -452,6 +469,7 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
   const GemmSpec gated{
       .format = "f16", .rows = 20, .columns = 44, .glu = true, .activation = Activation::kGeluTanh};
   out.push_back(BP_TRY(gemm_case(gated, default_schedule(gated, caps, 9), 9, 0, 53)));
+  out.push_back(BP_TRY(row_sums_case(3, 4 * 1111, 64, 60)));
   out.push_back(BP_TRY(argmax_case(3, 1000, 128, 62)));
   BP_TRY(add_expert_samples(caps, &out));
   RopeSpec rope{

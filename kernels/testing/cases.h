@@ -13,6 +13,7 @@
 #include "kernels/ir/ir.h"
 #include "kernels/library/gemv.h"
 #include "kernels/library/norm.h"
+#include "kernels/library/row_sums.h"
 
 namespace bp::kernels::testing {
 
@@ -70,6 +71,8 @@ Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint6
 // The rows from `first_row` on of a longer y, for any number of tokens.
 Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint64_t seed,
                        uint32_t all_tokens, uint32_t first_row);
+
+Result<Case> row_sums_case(uint32_t rows, uint32_t columns, uint32_t threads, uint64_t seed);
 
 // One of each family and format, at small awkward shapes, with schedules that `caps` can run.
 Result<std::vector<Case>> sample_cases(const Caps& caps);

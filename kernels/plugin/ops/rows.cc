@@ -6,6 +6,7 @@
 
 #include "kernels/library/embed.h"
 #include "kernels/library/norm.h"
+#include "kernels/library/row_sums.h"
 #include "kernels/plugin/planner.h"
 
 namespace bp::kernels {
@@ -111,6 +112,24 @@ Result<Program> plan_rms_norm(const ops::Op& op, Planner& planner) {
     if (most <= kInt8Tokens) return program;
   }
   program.variants.push_back({most, {std::move(launch)}});
+  return program;
+}
+
+Result<Program> plan_row_sums(const ops::Op& op, Planner& planner) {
+  const auto shape = BP_TRY(read_shape<ops::RowSumsShape>(op));
+  if (shape.columns > UINT32_MAX) return error(Code::kUnimplemented, "rows of {}", shape.columns);
+  const RowSumsSpec spec{static_cast<uint32_t>(shape.columns)};
+  const uint32_t threads =
+      std::max(std::min<uint32_t>(planner.caps().max_threads, 256), planner.caps().subgroup_size);
+  Program program;
+  program.tokens = shape.rows;
+  Launch launch;
+  launch.kernel = BP_TRY(planner.kernel(fmt::format("row_sums {}", spec.columns),
+                                        [&] { return build_row_sums(spec, threads); }));
+  launch.arguments = {input(0), output(0)};
+  launch.grid_x = {shape.rows, 1, 1, 0};
+  launch.grid_y = Count::of(1);
+  program.variants.push_back({BP_TRY(planner.maximum(shape.rows)), {std::move(launch)}});
   return program;
 }
 

@@ -290,6 +290,22 @@ struct GatherRowsShape {
   }
 };
 
+struct RowSumsShape {
+  uint64_t columns = 0;  // n
+  bp_dim rows{};
+
+  bool read(const Op& op, Reason& reason) {
+    const Operand &x = op.input(0), &y = op.output(0);
+    if (!check_counts(op, 1, 1, 1, reason) || !check_attributes(op, {}, reason) ||
+        !check_value(x, Format::kF32, 2, "x", reason) ||
+        !check_value(y, Format::kF32, 1, "y", reason) || !check_same(x, 0, y, 0, "y", reason)) {
+      return false;
+    }
+    rows = x.dims[0];
+    return x.constant_dim(1, &columns) || reason.no("x has no constant width");
+  }
+};
+
 struct MoeRouteShape {
   uint64_t experts = 0, experts_used = 0;  // E, k
   bool normalize = false;

@@ -362,6 +362,11 @@ typedef struct bp_session_stats {
 } bp_session_stats;
 BP_API bp_status bp_session_describe(const bp_session* session, bp_session_stats* out,
                                      bp_error* error);
+/* Bytes per second that the session's device reads from its memory, measured now: the limit that
+ * decoding runs against. Blocking, below a second; takes memory of the device while it runs.
+ * BP_UNIMPLEMENTED where the device offers no kernel for it. Not while the session generates. */
+BP_API bp_status bp_session_measure_read(bp_session* session, double* bytes_per_second,
+                                         bp_error* error);
 /* Calls fn with one line per step of the plan: op, device, kernel, and why if it is a fallback. */
 typedef void (*bp_text_fn)(void* user, const char* text, uint64_t length);
 BP_API bp_status bp_session_explain(const bp_session* session, bp_text_fn fn, void* user,
