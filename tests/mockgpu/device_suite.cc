@@ -2,9 +2,10 @@
 #include "tests/mockgpu/device_suite.h"
 
 #include <dlfcn.h>
+#include <time.h>
 #include <unistd.h>
 
-#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -738,31 +739,65 @@ TEST_F(Module, many_threads_compile_and_launch_at_once) {
   for (std::thread& thread : threads) thread.join();
 }
 
-// The proof of plugin and stand-in together: every family of kernels, as rendered, against plain
-// C++.
-TEST_F(Module, kernels_of_the_library_match_their_references) {
-  const kernels::Caps profile = kSubject.profile(info, caps);
-  const auto cases = kernels::testing::sample_cases(profile);
-  ASSERT_TRUE(cases.ok()) << cases.status().to_string();
-  for (const kernels::testing::Case& test : *cases) {
+// Time that this thread has computed: what a launch costs on the stand-in, whoever else is busy.
+double thread_milliseconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) * 1e-6;
+}
+
+// Loads a case's kernel, runs it on the case's buffers, and says what is wrong with the result.
+class CaseRun : public GpuTest {
+ protected:
+  std::string run(const kernels::testing::Case& test, const kernels::Caps& profile,
+                  double* milliseconds = nullptr) {
     const auto legal = kernels::legalize(test.kernel, profile);
-    ASSERT_TRUE(legal.ok()) << legal.status().to_string();
+    if (!legal.ok()) return legal.status().to_string();
     const Loaded kernel(device, text_of(*legal, profile));
-    ASSERT_NE(kernel.function, nullptr) << test.name;
+    if (kernel.function == nullptr) return "not loaded";
     std::vector<bp_launch_buffer> buffers;
     for (const Words& words : test.buffers) {
       buffers.push_back({alloc(words.size() * 4), 0, words.size() * 4});
       write(buffers.back().buffer, words);
     }
+    finish();
     const bp_launch launch = launch_of(kernel.text, buffers, test.params, test.grid_x, test.grid_y);
-    ASSERT_EQ(t.module->launch(stream, kernel.function, &launch, &error), BP_OK)
-        << test.name << ": " << error.text;
+    const double start = thread_milliseconds();
+    EXPECT_EQ(t.module->launch(stream, kernel.function, &launch, &error), BP_OK) << error.text;
+    if (milliseconds != nullptr) *milliseconds = thread_milliseconds() - start;
+    finish();
     std::vector<Words> got;
     for (size_t i = 0; i < buffers.size(); ++i) {
       got.push_back(read(buffers[i].buffer, test.buffers[i].size()));
       free(buffers[i].buffer);
     }
-    EXPECT_EQ(test.check(got), "") << test.name;
+    return test.check(got);
+  }
+};
+
+// The proof of plugin and stand-in together: every family of kernels, as rendered, against plain
+// C++.
+TEST_F(CaseRun, kernels_of_the_library_match_their_references) {
+  const kernels::Caps profile = kSubject.profile(info, caps);
+  const auto cases = kernels::testing::sample_cases(profile);
+  ASSERT_TRUE(cases.ok()) << cases.status().to_string();
+  for (const kernels::testing::Case& test : *cases) {
+    EXPECT_EQ(run(test, profile), "") << test.name;
+  }
+}
+
+// Three million weights: whole models run on the stand-in, so it should take milliseconds.
+TEST_F(CaseRun, a_large_product_matches_its_reference) {
+  const kernels::Caps profile = kSubject.profile(info, caps);
+  for (const bool int8 : {false, true}) {
+    const kernels::GemvSpec spec{
+        .format = "q4_g32", .int8 = int8, .rows = 1024, .columns = 3072, .tokens = 1};
+    const auto test =
+        kernels::testing::gemv_case(spec, kernels::default_schedule(spec, profile), 91);
+    ASSERT_TRUE(test.ok()) << test.status().to_string();
+    double milliseconds = 0;
+    EXPECT_EQ(run(*test, profile, &milliseconds), "");
+    RecordProperty(int8 ? "int8_us" : "f32_us", static_cast<int>(milliseconds * 1000));
   }
 }
 
