@@ -11,6 +11,7 @@
 #include <cstring>
 #include <thread>
 
+#include "backplane/float16.h"
 #include "kernels/builder/builder.h"
 #include "kernels/legalize.h"
 #include "kernels/render/render.h"
@@ -784,6 +785,51 @@ TEST_F(CaseRun, kernels_of_the_library_match_their_references) {
   for (const kernels::testing::Case& test : *cases) {
     EXPECT_EQ(run(test, profile), "") << test.name;
   }
+}
+
+// Fragments are spelled by hand: their layout is the stand-in's own, which the library's kernels
+// cannot tell. d = a times b transposed, 16 by 16 each.
+TEST_F(Module, matrix_fragments_multiply) {
+  if (!Mock::present()) GTEST_SKIP() << "skipped: on a card this is the renderer's text";
+  const bool hip = std::string(kSubject.dialect) == "hip";
+  const std::string wave = std::to_string(caps.subgroup_max);
+  Text text;
+  text.text = (hip ? "#define BP_SUBGROUP " + wave + "\nBP_KERNEL" : "extern \"C\" __global__") +
+              std::string(
+                  " void bp_fragments(const unsigned int* a, const unsigned int* b, "
+                  "float* d) {\n  bp_frag_sum s = bp_frag_fill(1.0f);\n"
+                  "  s = bp_mma(bp_frag_load(a, 8), bp_frag_load(b, 8), s);\n"
+                  "  bp_frag_store(d, 16, s);\n}\n");
+  text.entry = "bp_fragments";
+  text.group_threads = caps.subgroup_max;
+  text.buffer_count = 3;
+  const Loaded kernel(device, text);
+  ASSERT_NE(kernel.function, nullptr);
+  Words a, b;
+  for (uint32_t i = 0; i < 128; ++i) {  // small integers, exact in halves
+    a.push_back(f32_to_f16(static_cast<float>(i % 7)) |
+                uint32_t{f32_to_f16(static_cast<float>(i % 5) - 2)} << 16);
+    b.push_back(f32_to_f16(static_cast<float>(i % 3)) |
+                uint32_t{f32_to_f16(static_cast<float>(i % 11))} << 16);
+  }
+  const std::vector<bp_launch_buffer> buffers = {
+      {alloc(512), 0, 512}, {alloc(512), 0, 512}, {alloc(1024), 0, 1024}};
+  write(buffers[0].buffer, a);
+  write(buffers[1].buffer, b);
+  const bp_launch launch = launch_of(text, buffers, {}, 1);
+  ASSERT_EQ(t.module->launch(stream, kernel.function, &launch, &error), BP_OK) << error.text;
+  const std::vector<float> got = kernels::testing::floats_of(read(buffers[2].buffer, 256));
+  const auto half = [](const Words& words, uint32_t row, uint32_t k) {
+    return f16_to_f32(static_cast<uint16_t>(words[row * 8 + k / 2] >> 16 * (k % 2)));
+  };
+  for (uint32_t m = 0; m < 16; ++m) {
+    for (uint32_t n = 0; n < 16; ++n) {
+      float want = 1;
+      for (uint32_t k = 0; k < 16; ++k) want += half(a, m, k) * half(b, n, k);
+      EXPECT_EQ(got[m * 16 + n], want) << m << ", " << n;
+    }
+  }
+  for (const bp_launch_buffer& buffer : buffers) free(buffer.buffer);
 }
 
 // Three million weights: whole models run on the stand-in, so it should take milliseconds.
