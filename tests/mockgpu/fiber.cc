@@ -135,6 +135,7 @@ struct Group {
   uint32_t shuffles[kMaxGroupThreads];
   uint32_t barriers[kMaxGroupThreads];
   unsigned exchange[2][kMaxGroupThreads];
+  float gathered[2][kMaxGroupThreads * kGathered];
   std::byte* stacks = nullptr;
 
   Group() {
@@ -185,15 +186,19 @@ void fiber_main() {
   switch_fibers(&g.fibers[t], &g.main);
 }
 
-unsigned shuffle_xor(unsigned value, unsigned mask) {
-  Group& g = *running;
+// Lets every lane of the subgroup come to this point; `post` puts down what a lane brings, on one
+// of two sides: a lane may be one exchange ahead of those that have not read yet, never more.
+// Returns the subgroup's first thread and the one after its last.
+struct Lanes {
+  uint32_t first, end;
+};
+template <class Post>
+Lanes exchange(Group& g, const Post& post) {
   const uint32_t t = g.current;
   const uint32_t first = t / g.run.subgroup * g.run.subgroup;
   uint32_t end = first + g.run.subgroup;
   if (end > g.run.threads) end = g.run.threads;
-  // Two sides: a lane may be one shuffle ahead of those that have not read yet, never more.
-  unsigned* const side = g.exchange[g.shuffles[t] & 1];
-  side[t] = value;
+  post(g.shuffles[t] & 1);
   const uint32_t mine = ++g.shuffles[t];
   if (t + 1 == end) {
     for (uint32_t i = first; i < end; ++i) {
@@ -201,8 +206,30 @@ unsigned shuffle_xor(unsigned value, unsigned mask) {
     }
   }
   g.go(t + 1 < end ? t + 1 : first);
-  const uint32_t partner = first + ((t - first) ^ mask);
-  return partner < end ? side[partner] : 0;
+  return {first, end};
+}
+
+unsigned shuffle_xor(unsigned value, unsigned mask) {
+  Group& g = *running;
+  const uint32_t t = g.current;
+  unsigned* side = nullptr;
+  const Lanes lanes = exchange(g, [&](uint32_t which) {
+    side = g.exchange[which];
+    side[t] = value;
+  });
+  const uint32_t partner = lanes.first + ((t - lanes.first) ^ mask);
+  return partner < lanes.end ? side[partner] : 0;
+}
+
+const float* gather(const float* values, unsigned count) {
+  Group& g = *running;
+  float* side = nullptr;
+  const uint32_t t = g.current;
+  const Lanes lanes = exchange(g, [&](uint32_t which) {
+    side = g.gathered[which];
+    std::memcpy(side + t * kGathered, values, count * sizeof(float));
+  });
+  return side + lanes.first * kGathered;
 }
 
 void barrier() {
@@ -219,7 +246,7 @@ void barrier() {
 
 }  // namespace
 
-const Hooks kHooks = {&shuffle_xor, &barrier};
+const Hooks kHooks = {&shuffle_xor, &barrier, &gather};
 
 const char* run_group(const GroupRun& run) {
   if (run.bound->synchronizes == 0) {

@@ -14,7 +14,11 @@ namespace mock {
 struct Hooks {
   unsigned (*shuffle_xor)(unsigned value, unsigned mask);
   void (*barrier)();
+  // All lanes of a subgroup give `count` floats, at most kGathered, and see those of each other:
+  // lane i's begin at i * kGathered. Valid until the lane's second gather after this one.
+  const float* (*gather)(const float* values, unsigned count);
 };
+inline constexpr unsigned kGathered = 32;
 struct Bound {
   unsigned* thread;  // x, y, z of threadIdx, blockIdx, blockDim, gridDim
   unsigned* block;

@@ -17,6 +17,7 @@ static bp_mock_index threadIdx, blockIdx, blockDim, gridDim;
 struct bp_mock_hooks {
   unsigned int (*shuffle_xor)(unsigned int value, unsigned int mask);
   void (*barrier)();
+  const float* (*gather)(const float* values, unsigned count);
 };
 struct bp_mock_bound {
   unsigned int *thread, *block, *block_dim, *grid_dim;
@@ -277,5 +278,50 @@ BP_DEVICE unsigned int bp_shuffle_xor(unsigned int x, unsigned int mask) {
 #define __builtin_amdgcn_rsqf(x) (1.0f / __builtin_sqrtf(x))
 #define __hip_atomic_fetch_add(p, x, order, scope) __atomic_fetch_add(p, x, order)
 #endif
+
+// ---- matrix fragments -----------------------------------------------------------------------
+// 16 by 16 by 16, in a layout of our own: a lane keeps row lane % 16 of an input, as floats, and of
+// the sums column lane % 16 of every (subgroup / 16)-th row. Rows of b are columns of the result.
+
+#ifndef BP_SUBGROUP
+#define BP_MOCK_SUBGROUP 32u
+#else
+#define BP_MOCK_SUBGROUP BP_SUBGROUP
+#endif
+struct bp_frag_in {
+  float x[16];
+};
+struct bp_frag_sum {
+  float x[8];
+};
+#define BP_MOCK_LANE (threadIdx.x % BP_MOCK_SUBGROUP)
+#define BP_MOCK_EACH_SUM(i, row) \
+  for (unsigned int i = 0, row = BP_MOCK_LANE / 16; row < 16; ++i, row += BP_MOCK_SUBGROUP / 16)
+
+static inline bp_frag_sum bp_frag_fill(float v) {
+  return {{v, v, v, v, v, v, v, v}};
+}
+static inline bp_frag_in bp_frag_load(const unsigned int* at, unsigned int stride) {
+  bp_frag_in r;
+  at += BP_MOCK_LANE % 16 * stride;
+  for (int i = 0; i < 16; ++i) {
+    r.x[i] = bp_mock_half_to_float(at[i / 2] >> 16 * (i % 2) & 0xffffu);
+  }
+  return r;
+}
+static inline bp_frag_sum bp_mma(const bp_frag_in& a, const bp_frag_in& b, bp_frag_sum s) {
+  float mine[32];
+  __builtin_memcpy(mine, a.x, sizeof a.x);
+  __builtin_memcpy(mine + 16, b.x, sizeof b.x);
+  const float* const all = bp_mock_engine->gather(mine, 32);
+  const float* const column = all + BP_MOCK_LANE % 16 * 32 + 16;
+  BP_MOCK_EACH_SUM(i, row) {
+    for (int k = 0; k < 16; ++k) s.x[i] += all[row * 32 + k] * column[k];
+  }
+  return s;
+}
+static inline void bp_frag_store(float* at, unsigned int stride, const bp_frag_sum& s) {
+  BP_MOCK_EACH_SUM(i, row) at[row * stride + BP_MOCK_LANE % 16] = s.x[i];
+}
 
 #define BACKPLANE_PROLOGUE

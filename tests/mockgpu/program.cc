@@ -130,10 +130,14 @@ std::vector<std::string> compiler_command() {
 std::string source_of(const std::string& text, const std::string& dialect) {
   const std::string body = body_of(text);
   bool synchronizes = false;
-  for (const char* const name : {"__syncthreads", "__shfl", "bp_barrier", "bp_shuffle"}) {
+  for (const char* const name : {"__syncthreads", "__shfl", "bp_barrier", "bp_shuffle", "bp_mma"}) {
     synchronizes = synchronizes || body.find(name) != std::string::npos;
   }
-  std::string source = "#define BP_MOCK_" + dialect + "\n#define BP_MOCK_SYNCHRONIZES " +
+  // HIP text says how wide a wave is only behind the prelude, which wants to know.
+  std::string wave;
+  const size_t stated = text.find("#define BP_SUBGROUP ");
+  if (stated == 0) wave = text.substr(0, text.find('\n') + 1);
+  std::string source = wave + "#define BP_MOCK_" + dialect + "\n#define BP_MOCK_SYNCHRONIZES " +
                        (synchronizes ? "1" : "0") + "\n" + read_file(BP_MOCK_PRELUDE) +
                        "\n#line 1 \"kernel\"\n" + text + "\n";
   for (const std::string& name : kernels_in(body)) source += "BP_MOCK_ENTRY(" + name + ")\n";
