@@ -150,6 +150,24 @@ INSTANTIATE_TEST_SUITE_P(All, Faults, ::testing::ValuesIn(kFaults), [](const aut
   return name;
 });
 
+// What the table of tolerances allows is not failed, whatever the seed.
+class Roundings : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(Roundings, of_activations_are_within_the_bounds) {
+  for (const int seed : {1, 2}) {
+    int exit_code = -1;
+    const Json report = report_of(
+        std::string(kFaulty) + " --quick --filter 'linear' --seed " + std::to_string(seed),
+        GetParam(), &exit_code);
+    EXPECT_EQ(report["summary"]["fail"], 0) << report.dump(1);
+    EXPECT_EQ(exit_code, 0);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Roundings,
+                         ::testing::Values("rounds_to_int8", "rounds_to_int8_by_256",
+                                           "rounds_to_bf16"));
+
 TEST(Program, goes_on_after_a_crash) {
   int exit_code = -1;
   const Json report =

@@ -174,7 +174,7 @@ Verdict budget_is_plausible(Context& context) {
 
 // Allocates and frees more than there is in all: leaked buffers would exhaust the device.
 Verdict freed_memory_comes_back(Context& context) {
-  uint64_t bytes = std::min<uint64_t>(context.heaps[0].max_allocation_bytes / 8, 4ull << 30);
+  uint64_t bytes = std::min<uint64_t>(context.heaps[0].max_allocation_bytes / 8, 1ull << 30);
   bp_buffer* buffer = nullptr;
   const bp_memory_api& api = context.memory_api();
   while (bytes > 4096 && api.alloc(context.device, 0, bytes, &buffer, nullptr) != BP_OK) {
@@ -182,7 +182,7 @@ Verdict freed_memory_comes_back(Context& context) {
   }
   if (buffer == nullptr) return fail("not even {} bytes can be allocated", bytes);
   BP_TRY(context.call("free", api.free, buffer));
-  const uint64_t rounds = std::min<uint64_t>(2 * context.heaps[0].bytes / bytes + 1, 64);
+  const uint64_t rounds = std::min<uint64_t>(2 * context.heaps[0].bytes / bytes + 1, 200);
   for (uint64_t i = 0; i < rounds; ++i) {
     const auto one = context.allocate(bytes);
     if (!one.ok()) {
