@@ -107,7 +107,7 @@ Status apply_template(const Arguments& args) {
     inputs.tools = BP_TRY(parse_chat_json(tools).with_context("'{}'", args.tools));
   }
   inputs.add_generation_prompt = !args.no_generation_prompt;
-  const std::string rendered = BP_TRY(source.render_chat(inputs));
+  const std::string rendered = BP_TRY(source.render_chat(std::move(inputs)));
   std::fwrite(rendered.data(), 1, rendered.size(), stdout);
   return {};
 }

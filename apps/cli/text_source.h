@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "core/text/chat/chat_text.h"
 
@@ -13,8 +14,8 @@ struct TextSource {
   ChatText text;
 
   Result<const text::Tokenizer*> require_tokenizer() const { return text.require_tokenizer(); }
-  Result<std::string> render_chat(const ChatInputs& inputs) const {
-    return BP_TRY(text.render(inputs)).text;
+  Result<std::string> render_chat(ChatInputs inputs) const {
+    return BP_TRY(text.render(std::move(inputs))).text;
   }
 };
 

@@ -12,14 +12,13 @@ namespace bp {
 // Empties `value`. Recursion is as deep as its nesting, which must be bounded (kMaxJsonDepth).
 template <typename Json>
 void release_json(Json& value) noexcept {
-  if (value.is_array()) {
-    auto& items = value.template get_ref<typename Json::array_t&>();
-    for (Json& item : items) release_json(item);
-    items.clear();
-  } else if (value.is_object()) {
-    auto& members = value.template get_ref<typename Json::object_t&>();
-    for (auto& member : members) release_json(member.second);
-    members.clear();
+  if (auto* items = value.template get_ptr<typename Json::array_t*>(); items != nullptr) {
+    for (Json& item : *items) release_json(item);
+    items->clear();
+  } else if (auto* members = value.template get_ptr<typename Json::object_t*>();
+             members != nullptr) {
+    for (auto& member : *members) release_json(member.second);
+    members->clear();
   }
 }
 
@@ -27,6 +26,7 @@ void release_json(Json& value) noexcept {
 template <typename Json>
 class ScopedJson {
  public:
+  ScopedJson() = default;
   explicit ScopedJson(Json value) noexcept : value_(static_cast<Json&&>(value)) {}
   ~ScopedJson() { release_json(value_); }
   ScopedJson(const ScopedJson&) = delete;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sessions: creation, feeding, state.
 #include <chrono>
+#include <utility>
 
 #include "core/capi/boundary.h"
 #include "core/capi/handles.h"
@@ -93,8 +94,8 @@ bp_status bp_session_feed_chat(bp_session* session, const bp_chat_request* reque
                                uint64_t* reused, bp_error* error) {
   return guard(error, [&]() -> bp::Status {
     BP_TRY(require(session, "session"));
-    const bp::ChatInputs inputs = BP_TRY(bp::capi::chat_inputs_of(request));
-    const uint64_t kept = BP_TRY(session->session->feed_chat(inputs));
+    bp::ChatInputs inputs = BP_TRY(bp::capi::chat_inputs_of(request));
+    const uint64_t kept = BP_TRY(session->session->feed_chat(std::move(inputs)));
     if (reused != nullptr) *reused = kept;
     return {};
   });

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tokenizer and chat template of a model.
+#include <utility>
+
 #include "core/capi/boundary.h"
 #include "core/capi/handles.h"
 
@@ -79,8 +81,8 @@ bp_status bp_model_apply_template(const bp_model* model, const bp_chat_request* 
                                   uint64_t capacity, uint64_t* length, bp_error* error) {
   return guard(error, [&]() -> bp::Status {
     BP_TRY(bp::capi::require(model, "model"));
-    const bp::ChatInputs inputs = BP_TRY(bp::capi::chat_inputs_of(request));
-    const bp::RenderedPrompt prompt = BP_TRY(model->model->text().render(inputs));
+    bp::ChatInputs inputs = BP_TRY(bp::capi::chat_inputs_of(request));
+    const bp::RenderedPrompt prompt = BP_TRY(model->model->text().render(std::move(inputs)));
     return give<char>(prompt.text, text, capacity, length);
   });
 }
@@ -90,8 +92,8 @@ bp_status bp_model_tokenize_chat(const bp_model* model, const bp_chat_request* r
                                  bp_error* error) {
   return guard(error, [&]() -> bp::Status {
     BP_TRY(bp::capi::require(model, "model"));
-    const bp::ChatInputs inputs = BP_TRY(bp::capi::chat_inputs_of(request));
-    const std::vector<int32_t> result = BP_TRY(model->model->text().tokenize(inputs));
+    bp::ChatInputs inputs = BP_TRY(bp::capi::chat_inputs_of(request));
+    const std::vector<int32_t> result = BP_TRY(model->model->text().tokenize(std::move(inputs)));
     return give<int32_t>(result, ids, capacity, count);
   });
 }

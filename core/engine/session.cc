@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 namespace bp {
 namespace {
@@ -172,8 +173,8 @@ Status Session::feed_text(std::string_view text, bool no_bos, bool parse_special
   return feed_tokens(BP_TRY(tokenizer.encode(text, options)));
 }
 
-Result<uint64_t> Session::feed_chat(const ChatInputs& inputs) try {
-  const std::vector<text::TokenId> ids = BP_TRY(model_->text().tokenize(inputs));
+Result<uint64_t> Session::feed_chat(ChatInputs inputs) try {
+  const std::vector<text::TokenId> ids = BP_TRY(model_->text().tokenize(std::move(inputs)));
   if (ids.empty()) return error(Code::kInvalidArgument, "the chat template gives an empty prompt");
   if (ids.size() > capacity_) {
     return error(Code::kInvalidArgument,

@@ -52,7 +52,7 @@ class Session {
   // BOS, where the model's rule wants one, only at the start of the sequence.
   Status feed_text(std::string_view text, bool no_bos, bool parse_special);
   // Makes the sequence equal to the conversation; keeps what the cache already has of it.
-  Result<uint64_t> feed_chat(const ChatInputs& inputs);
+  Result<uint64_t> feed_chat(ChatInputs inputs);
   // Feeds and hands over the logits after each token; the callback returns false to stop.
   using LogitsFn = std::function<bool(uint64_t position, std::span<const float> logits)>;
   Status evaluate(std::span<const text::TokenId> ids, const LogitsFn& fn);

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "core/base/json_release.h"
+#include "core/base/json_read.h"
 #include "core/base/limits.h"
 
 namespace bp {
@@ -12,25 +12,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// nlohmann's parser recurses on nesting; a manifest needs three levels.
-bool nests_deeper_than(std::string_view text, int limit) {
-  int depth = 0;
-  bool quoted = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quoted) {
-      if (c == '\\') ++i;
-      if (c == '"') quoted = false;
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > limit) return true;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return false;
-}
+constexpr uint64_t kMaxManifestDepth = 8;  // three are needed
 
 Result<std::string> text_of(const Json& object, const char* key, bool required) {
   const auto found = object.find(key);
@@ -79,15 +61,13 @@ bool is_plugin_id(std::string_view id) {
 }
 
 Result<Manifest> parse_manifest(std::string_view text, const std::filesystem::path& folder) try {
-  if (text.size() > limits::kMaxManifestBytes || nests_deeper_than(text, 8)) {
-    return error(Code::kCorrupt, "larger than {} bytes or nested too deeply",
-                 limits::kMaxManifestBytes);
+  if (text.size() > limits::kMaxManifestBytes) {
+    return error(Code::kCorrupt, "larger than {} bytes", limits::kMaxManifestBytes);
   }
-  const ScopedJson<Json> parsed(Json::parse(text, nullptr, false));
+  ScopedJson<Json> parsed;
+  BP_TRY(read_json(text, kMaxManifestDepth, &*parsed));
   const Json& json = *parsed;
-  if (json.is_discarded() || !json.is_object()) {
-    return error(Code::kCorrupt, "not a JSON object");
-  }
+  if (!json.is_object()) return error(Code::kCorrupt, "not a JSON object");
   Manifest manifest;
   manifest.id = BP_TRY(text_of(json, "id", true));
   if (!is_plugin_id(manifest.id)) {

@@ -2,6 +2,7 @@
 #include "core/text/chat/chat_text.h"
 
 #include <ctime>
+#include <utility>
 
 namespace bp {
 namespace {
@@ -31,11 +32,10 @@ Result<const text::Tokenizer*> ChatText::require_tokenizer() const {
   return tokenizer.get();
 }
 
-Result<RenderedPrompt> ChatText::render(const ChatInputs& given) const {
+Result<RenderedPrompt> ChatText::render(ChatInputs inputs) const {
   if (!has_template()) {
     return error(Code::kNotFound, "the model has no chat template; use plain text");
   }
-  ChatInputs inputs = given;
   if (!inputs.now_local_seconds) inputs.now_local_seconds = local_now();
   if (tokenizer != nullptr) {
     const auto add = [&](const char* name, text::TokenId id) {
@@ -51,9 +51,9 @@ Result<RenderedPrompt> ChatText::render(const ChatInputs& given) const {
   return (use_tools || !default_ ? *tool_use_ : *default_).render(inputs);
 }
 
-Result<std::vector<text::TokenId>> ChatText::tokenize(const ChatInputs& inputs) const {
+Result<std::vector<text::TokenId>> ChatText::tokenize(ChatInputs inputs) const {
   const text::Tokenizer& encoder = *BP_TRY(require_tokenizer());
-  const RenderedPrompt prompt = BP_TRY(render(inputs));
+  const RenderedPrompt prompt = BP_TRY(render(std::move(inputs)));
   std::vector<text::TextSegment> segments;
   for (const TextSegment& segment : prompt.segments) {
     segments.push_back(

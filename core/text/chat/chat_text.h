@@ -27,9 +27,9 @@ class ChatText {
   Result<const text::Tokenizer*> require_tokenizer() const;
   // The conversation as the template writes it, with the tokenizer's special tokens as variables
   // and the local time. NOT_FOUND without a template.
-  Result<RenderedPrompt> render(const ChatInputs& inputs) const;
+  Result<RenderedPrompt> render(ChatInputs inputs) const;
   // Rendered and tokenized; only scaffold text can become special tokens.
-  Result<std::vector<text::TokenId>> tokenize(const ChatInputs& inputs) const;
+  Result<std::vector<text::TokenId>> tokenize(ChatInputs inputs) const;
 
  private:
   std::optional<ChatTemplate> default_;

@@ -5,15 +5,14 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "core/base/json_release.h"
+#include "core/base/json_read.h"
 #include "core/base/limits.h"
 
 namespace bp::text {
 namespace {
 
 using Json = nlohmann::ordered_json;  // written in a fixed order
-// Read into the plain kind: the ordered one copies and destroys nested values while it grows, which
-// can end the process when memory is out.
+// The plain kind is read without risk when memory is out, see json_read.h.
 using Parsed = nlohmann::json;
 
 // nlohmann's strings must be UTF-8, patterns and texts of a spec need not be: each char becomes
@@ -222,21 +221,9 @@ Status read_steps(const Parsed& rules, TokenizerSpec* spec) {
 }
 
 Status read_rules(std::string_view text, TokenizerSpec* spec) {
-  // Four levels are all that rules have; the parser is recursive, so deeper text never reaches it.
-  int depth = 0;
-  bool quoted = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (quoted && text[i] == '\\') {
-      ++i;
-    } else if (text[i] == '"') {
-      quoted = !quoted;
-    } else if (!quoted && (text[i] == '[' || text[i] == '{') && ++depth > 4) {
-      return error(Code::kCorrupt, "tokenizer rules are nested too deeply");
-    } else if (!quoted && (text[i] == ']' || text[i] == '}')) {
-      --depth;
-    }
-  }
-  const ScopedJson<Parsed> parsed(Parsed::parse(text, nullptr, false));
+  constexpr uint64_t kMaxRulesDepth = 4;
+  ScopedJson<Parsed> parsed;
+  BP_TRY(read_json(text, kMaxRulesDepth, &*parsed).with_context("tokenizer rules"));
   const Parsed& rules = *parsed;
   if (!rules.is_object()) return error(Code::kCorrupt, "tokenizer rules are not a JSON object");
   Fields fields(rules);

@@ -4,6 +4,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "core/base/json_read.h"
 #include "core/base/limits.h"
 #include "core/text/template/ast.h"
 #include "core/text/template/inputs.h"
@@ -28,28 +29,6 @@ Result<RenderedPrompt> render_program(const jinja::Program& program, const ChatI
   out.segments = text.value().segments();
   out.text = std::move(text).value().take_bytes();
   return out;
-}
-
-// Brackets of JSON text outside strings never nest deeper than the limit.
-bool nesting_is_limited(std::string_view text) {
-  uint64_t depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > limits::kMaxJsonDepth) return false;
-    } else if ((c == ']' || c == '}') && depth > 0) {
-      --depth;
-    }
-  }
-  return true;
 }
 
 }  // namespace
@@ -81,22 +60,14 @@ bool ChatTemplate::mentions(std::string_view variable) const {
   return program_->symbol_of.contains(std::string(variable));
 }
 
-Result<nlohmann::ordered_json> parse_chat_json(std::string_view text) {
+Result<ChatJson> parse_chat_json(std::string_view text) {
   if (text.size() > limits::kMaxJsonBytes) {
     return error(Code::kExhausted, "JSON of {} bytes is longer than kMaxJsonBytes = {}",
                  text.size(), limits::kMaxJsonBytes);
   }
-  if (!nesting_is_limited(text)) {
-    return error(Code::kExhausted, "JSON nests deeper than kMaxJsonDepth = {}",
-                 limits::kMaxJsonDepth);
-  }
-  try {
-    return nlohmann::ordered_json::parse(text);
-  } catch (const nlohmann::json::exception& failure) {
-    return error(Code::kCorrupt, "not JSON: {}", failure.what());
-  } catch (const std::bad_alloc&) {
-    return error(Code::kExhausted, "not enough memory for {} bytes of JSON", text.size());
-  }
+  ChatJson json;
+  BP_TRY(read_json(text, limits::kMaxJsonDepth, &json));
+  return json;
 }
 
 }  // namespace bp

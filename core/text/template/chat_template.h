@@ -22,7 +22,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,26 +30,19 @@
 
 #include "core/base/json_release.h"
 #include "core/base/status.h"
+#include "core/text/template/chat_json.h"
+#include "core/text/template/rendered_text.h"
 
 namespace bp {
 
-// What one render may spend. Crossing a limit is EXHAUSTED, and the message names the limit.
-struct RenderLimits {
-  uint64_t max_steps = 20'000'000;           // nodes evaluated, plus work inside filters
-  uint64_t max_loop_iterations = 2'000'000;  // of all loops together
-  uint64_t max_string_bytes = 16u << 20;     // of any one string
-  uint64_t max_output_bytes = 16u << 20;     // of the result
-  uint64_t max_work_bytes = 512u << 20;      // allocated for all values together, dead or alive
-};
-
+// Moved, never copied: a conversation may be large, and a copy that runs out of memory half way is
+// destroyed by the JSON library, which needs memory for that.
 struct ChatInputs {
   ChatInputs() = default;
-  ChatInputs(const ChatInputs&) = default;
   ChatInputs(ChatInputs&&) = default;
-  ChatInputs& operator=(const ChatInputs&) = default;
   ChatInputs& operator=(ChatInputs&&) = default;
   ~ChatInputs() {  // without allocating, see json_release.h
-    for (nlohmann::ordered_json* json : {&messages, &tools, &documents, &variables}) {
+    for (ChatJson* json : {&messages, &tools, &documents, &variables}) {
       release_json(*json);
     }
   }
@@ -59,42 +51,21 @@ struct ChatInputs {
   // "tool_calls", …). Everything in it is content, except that the "role" of a message, when it is
   // one of the names that chat protocols define ("user", "assistant", "tool", …), is scaffold: some
   // templates build their control tokens from it.
-  nlohmann::ordered_json messages = nlohmann::ordered_json::array();
+  ChatJson messages = ChatJson::array();
   // Array of JSON schemas, or null when the request has none: the template then sees None, as it
   // does under Hugging Face. The same holds for documents.
-  nlohmann::ordered_json tools;
-  nlohmann::ordered_json documents;
+  ChatJson tools;
+  ChatJson documents;
   bool add_generation_prompt = true;
   // Variables that name special tokens: {"bos_token", "<s>"}, {"eos_token", …}. Scaffold.
   std::vector<std::pair<std::string, std::string>> special_tokens;
   // Further variables by name (enable_thinking, reasoning_effort, …), an object or null. They win
   // over every variable above, as keyword arguments do under Hugging Face. Content.
-  nlohmann::ordered_json variables;
+  ChatJson variables;
   // What strftime_now() formats: seconds since 1970-01-01 00:00 of the *local* clock, that is Unix
   // time plus the zone's offset. Absent: a template that asks for the time gets an error.
   std::optional<int64_t> now_local_seconds;
   RenderLimits limits;
-};
-
-enum class TextOrigin : uint8_t {
-  kScaffold,  // literals of the template, special_tokens, known roles, numbers it computed
-  kContent,   // values given by the caller, and text derived from them
-};
-
-// Bytes [offset, offset + length) of a rendered text. Segments are in order, not empty, cover the
-// text exactly, and neighbours differ in origin. A segment may end inside a UTF-8 sequence only if
-// an input string was not valid UTF-8.
-struct TextSegment {
-  uint64_t offset_bytes = 0;
-  uint64_t length_bytes = 0;
-  TextOrigin origin = TextOrigin::kScaffold;
-
-  friend bool operator==(const TextSegment&, const TextSegment&) = default;
-};
-
-struct RenderedPrompt {
-  std::string text;
-  std::vector<TextSegment> segments;
 };
 
 namespace jinja {
@@ -124,8 +95,8 @@ class ChatTemplate {
 };
 
 // Parses JSON text for ChatInputs. The size and the nesting are limited (kMaxJsonBytes,
-// kMaxJsonDepth of core/base/limits.h) before the recursive parser sees the text. CORRUPT when it
-// is not JSON, EXHAUSTED beyond a limit.
-Result<nlohmann::ordered_json> parse_chat_json(std::string_view text);
+// kMaxJsonDepth of core/base/limits.h). CORRUPT when it is not JSON, EXHAUSTED beyond a limit and
+// when memory is out.
+Result<ChatJson> parse_chat_json(std::string_view text);
 
 }  // namespace bp

@@ -11,7 +11,7 @@
 namespace bp {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = ChatJson;
 
 Result<RenderedPrompt> render(const std::string& source, const ChatInputs& inputs) {
   return BP_TRY(ChatTemplate::parse(source)).render(inputs);

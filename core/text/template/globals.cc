@@ -2,6 +2,7 @@
 #include "core/text/template/globals.h"
 
 #include "core/text/template/arguments.h"
+#include "core/text/template/chat_template.h"
 #include "core/text/template/civil_time.h"
 #include "core/text/template/print.h"
 

@@ -288,13 +288,13 @@ TEST(HostileTemplate, inputs_are_checked) {
   ChatInputs inputs;
   inputs.messages = "not a list";
   EXPECT_EQ(status_of("x", inputs).code(), Code::kInvalidArgument);
-  inputs.messages = nlohmann::ordered_json::array({1});
+  inputs.messages = ChatJson::array({1});
   EXPECT_EQ(status_of("x", inputs).code(), Code::kInvalidArgument);
-  inputs.messages = nlohmann::ordered_json::array();
-  inputs.variables = nlohmann::ordered_json::array();
+  inputs.messages = ChatJson::array();
+  inputs.variables = ChatJson::array();
   EXPECT_EQ(status_of("x", inputs).code(), Code::kInvalidArgument);
   inputs.variables = nullptr;
-  for (int i = 0; i < 200; ++i) inputs.tools = nlohmann::ordered_json::array({inputs.tools});
+  for (int i = 0; i < 200; ++i) inputs.tools = ChatJson::array({inputs.tools});
   const Status deep = status_of("x", inputs);
   EXPECT_EQ(deep.code(), Code::kExhausted);
   EXPECT_NE(deep.message().find("kMaxJsonDepth"), std::string_view::npos);

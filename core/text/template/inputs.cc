@@ -5,11 +5,12 @@
 #include <array>
 
 #include "core/base/limits.h"
+#include "core/text/template/chat_template.h"
 
 namespace bp::jinja {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = ChatJson;
 
 // Roles that chat protocols define. A role is chosen by the program that talks the protocol, not
 // typed by its user, and templates build control tokens from it ("<|" + role + "|>"); so these,

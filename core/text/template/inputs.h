@@ -2,8 +2,6 @@
 // The caller's JSON as values.
 #pragma once
 
-#include <nlohmann/json.hpp>
-
 #include "core/base/status.h"
 #include "core/text/template/machine.h"
 

@@ -2,6 +2,7 @@
 // Statements, scopes and assignments.
 #include "core/text/template/machine.h"
 
+#include "core/text/template/chat_template.h"
 #include "core/text/template/globals.h"
 #include "core/text/template/print.h"
 

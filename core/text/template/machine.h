@@ -18,6 +18,10 @@
 #include "core/text/template/heap.h"
 #include "core/text/template/value.h"
 
+namespace bp {
+struct ChatInputs;
+}
+
 namespace bp::jinja {
 
 // Trees inside calls inside trees: every level of evaluation costs native stack, this bounds it.

@@ -14,7 +14,7 @@
 namespace bp {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = ChatJson;
 
 std::string read_text(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
@@ -105,7 +105,7 @@ TEST(Mutation, spliced_expressions_are_errors_or_results) {
   const ChatInputs given = inputs();
   const auto golden = parse_chat_json(read_text(goldens() / "expressions.json"));
   ASSERT_TRUE(golden.ok());
-  ChatInputs with_variables = given;
+  ChatInputs with_variables = inputs();
   with_variables.variables = golden.value().at("variables");
   std::vector<std::string> sources;
   for (const Json& one : golden.value().at("cases")) sources.push_back(one.at("source"));

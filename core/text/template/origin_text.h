@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/text/template/chat_template.h"
+#include "core/text/template/rendered_text.h"
 
 namespace bp::jinja {
 

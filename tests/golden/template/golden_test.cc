@@ -17,7 +17,7 @@
 namespace bp {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = ChatJson;
 
 std::string read_text(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
