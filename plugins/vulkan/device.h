@@ -14,7 +14,7 @@ struct Stream;
 
 // clang-format off
 #define BP_VK_DEVICE_FUNCTIONS(X) \
-  X(DestroyDevice) X(GetDeviceQueue) X(QueueSubmit) X(DeviceWaitIdle) X(CreateSemaphore) \
+  X(DestroyDevice) X(GetDeviceQueue) X(QueueSubmit) X(CreateSemaphore) \
   X(DestroySemaphore) X(GetSemaphoreCounterValue) X(WaitSemaphores) X(AllocateMemory) \
   X(FreeMemory) X(MapMemory) X(CreateBuffer) X(DestroyBuffer) X(GetBufferMemoryRequirements) \
   X(BindBufferMemory) X(CreateCommandPool) X(DestroyCommandPool) X(ResetCommandPool) \

@@ -234,7 +234,7 @@ bp_status function(bp_module* handle, const bp_string* name, bp_function** out, 
   return glue::fenced(error, [&]() -> bp_status {
     Module* const module = unwrap(handle);
     *out = nullptr;
-    if (glue::view(name) != module->entry) {
+    if (glue::view(name) != module->entry && glue::view(name) != "main") {  // GLSL's own name
       return glue::fail(error, BP_NOT_FOUND, "the module's kernel is '%s'", module->entry.c_str());
     }
     *out = wrap(&module->function);
