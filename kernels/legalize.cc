@@ -40,6 +40,13 @@ class Legalizer {
   Scratch& scratch(Type element, uint32_t count);
   void barrier(bool global = false);
   Val dot4_by_bytes(Val a, Val b, Val acc);
+  Type fragment_of(const Inst& inst) const;
+  bool split_fragment(ValueId at);
+  std::vector<Val> split_product(const Inst& inst);
+  void split_store(const Inst& inst);
+  // Of a fragment that threads hold without matrix units: neighbours in one row.
+  Val fragment_row(Type type);
+  Val fragment_column(Type type);
   Val arg(const Inst& inst, size_t i) const { return values_[inst.arg[i]]; }
 
   const Kernel& k_;
@@ -47,6 +54,16 @@ class Legalizer {
   const uint32_t subgroup_;
   Builder b_;
   std::vector<Val> values_;
+  std::vector<Shared> shared_;
+  // Fragments in pieces: the elements of this thread, and where inputs lie.
+  struct Input {
+    Shared array;
+    uint32_t lanes = 1;
+    Val index, stride;
+  };
+  std::map<ValueId, std::vector<Val>> sums_;
+  std::map<ValueId, std::vector<Var>> sum_vars_;
+  std::map<ValueId, Input> inputs_;
   // Scratch arrays by element type and count; reused by all reductions of the kernel.
   std::map<std::pair<uint32_t, uint32_t>, Scratch> scratch_;
   uint32_t depth_ = 0;
@@ -139,6 +156,82 @@ Val Legalizer::dot4_by_bytes(Val a, Val b, Val acc) {
   return acc;
 }
 
+// The fragment type that an instruction deals in, or none.
+Type Legalizer::fragment_of(const Inst& inst) const {
+  if (is_fragment(inst.type)) return inst.type;
+  if (inst.op == Op::kAssign) return fragment_of(k_.insts[inst.arg[0]]);
+  return inst.op == Op::kFragStore ? k_.insts[inst.arg[2]].type : kNoType;
+}
+
+Val Legalizer::fragment_row(Type type) {
+  return b_.tid() % fragment_width(type) / (kFragmentSize / type.lanes);
+}
+Val Legalizer::fragment_column(Type type) {
+  return b_.tid() % (kFragmentSize / type.lanes) * type.lanes;
+}
+
+// One row of a against `lanes` rows of b, in the order in which the interpreter sums.
+std::vector<Val> Legalizer::split_product(const Inst& inst) {
+  const Type type = inst.type;
+  const Input &a = inputs_.at(inst.arg[0]), &b = inputs_.at(inst.arg[1]);
+  const Val row = fragment_row(type), column = fragment_column(type);
+  std::vector<Val> sums = sums_.at(inst.arg[2]);
+  const auto halves = [](const Input& in, const Val& of_row, uint32_t word) {
+    const Val words = in.array.load(in.index + in.stride * of_row + word / in.lanes);
+    return unpack_f16x2(words[word % in.lanes]);
+  };
+  for (uint32_t word = 0; word < kFragmentSize / 2; ++word) {
+    const Val left = halves(a, row, word);
+    for (uint32_t i = 0; i < type.lanes; ++i)
+      sums[i] = dot(left, halves(b, column + i, word), sums[i]);
+  }
+  return sums;
+}
+
+void Legalizer::split_store(const Inst& inst) {
+  const Type type = fragment_of(inst);
+  const Val first = arg(inst, 0) + arg(inst, 1) * fragment_row(type) + fragment_column(type);
+  const std::vector<Val>& sums = sums_.at(inst.arg[2]);
+  for (uint32_t i = 0; i < type.lanes; ++i) shared_[inst.imm].store(first + i, sums[i]);
+}
+
+// Replaces a fragment by what each thread holds of it; false where the device has matrix units.
+bool Legalizer::split_fragment(ValueId at) {
+  const Inst& inst = k_.insts[at];
+  const Type type = fragment_of(inst);
+  if (!is_fragment(type)) return false;
+  if (caps_.matrix && fragment_width(type) == subgroup_) {
+    b_.set_subgroup_size(subgroup_);
+    return false;
+  }
+  switch (inst.op) {
+    case Op::kVar:
+      for (const Val& v : sums_.at(inst.arg[0])) sum_vars_[at].push_back(b_.var(v));
+      break;
+    case Op::kGet:
+      for (const Var& v : sum_vars_.at(inst.arg[0])) sums_[at].push_back(v.get());
+      break;
+    case Op::kAssign:
+      for (uint32_t i = 0; i < type.lanes; ++i)
+        sum_vars_.at(inst.arg[0])[i].set(sums_.at(inst.arg[1])[i]);
+      break;
+    case Op::kFragFill:
+      sums_[at].assign(type.lanes, arg(inst, 0));
+      break;
+    case Op::kFragLoad:
+      inputs_[at] = {shared_[inst.imm], k_.shared[inst.imm].element.lanes, arg(inst, 0),
+                     arg(inst, 1)};
+      break;
+    case Op::kMma:
+      sums_[at] = split_product(inst);
+      break;
+    default:
+      split_store(inst);
+      break;
+  }
+  return true;
+}
+
 Val Legalizer::copy_value(const Inst& inst) {
   if (inst.op == Op::kGroupReduce) return reduce(inst);
   if (inst.op == Op::kDot4 && !caps_.dot4) {
@@ -180,14 +273,14 @@ void Legalizer::copy(ValueId at) {
       --depth_;
       return b_.close_if();
     default:
-      values_[at] = copy_value(inst);
+      if (!split_fragment(at)) values_[at] = copy_value(inst);
   }
 }
 
 Result<Kernel> Legalizer::run() {
   for (const Buffer& buffer : k_.buffers) b_.buffer(buffer.name, buffer.access);
   for (const Param& p : k_.params) b_.param(p.name, p.kind);
-  for (const SharedArray& s : k_.shared) b_.shared(s.name, s.element, s.count);
+  for (const SharedArray& s : k_.shared) shared_.push_back(b_.shared(s.name, s.element, s.count));
   values_.resize(k_.insts.size());
   for (ValueId at = 0; at < k_.insts.size(); ++at) copy(at);
   Kernel out = BP_TRY(b_.finish());

@@ -9,7 +9,7 @@ namespace bp::kernels {
 namespace {
 
 bool is_scalar(Type t) {
-  return t.lanes == 1 && t.kind != Kind::kNone;
+  return t.lanes == 1 && t.kind != Kind::kNone && t.kind <= Kind::kF32;
 }
 bool is_number(Type t) {
   return is_scalar(t) && t.kind != Kind::kBool;
@@ -19,6 +19,11 @@ bool is_integer(Type t) {
 }
 bool is_lanes(uint32_t n) {
   return n == 1 || n == 2 || n == 4;
+}
+
+bool is_type(Type t) {
+  if (is_fragment(t)) return t.lanes == 4 || t.lanes == 8 || t.lanes == 16;
+  return is_lanes(t.lanes) && t.kind <= Kind::kF32;
 }
 
 // An identifier that is safe in every dialect: a letter, then letters, digits, underscores.
@@ -44,6 +49,8 @@ class Verifier {
   Status memory(const Inst& inst);
   Status control(const Inst& inst) const;
   Status collective(const Inst& inst) const;
+  Status fragment(const Inst& inst) const;
+  Status fragments_are_fresh() const;
   Status meeting_points() const;
   Type arg(const Inst& inst, size_t i) const { return k_.insts[inst.arg[i]].type; }
   bool args_are(const Inst& inst, Type type) const {
@@ -107,7 +114,7 @@ Status Verifier::declarations() const {
 Status Verifier::operands(ValueId at) const {
   const Inst& inst = k_.insts[at];
   if (inst.op >= Op::kCount) return error(Code::kInvalidArgument, "is no operation");
-  if (!is_lanes(inst.type.lanes) || inst.type.kind > Kind::kF32) return wrong(inst, "has no type");
+  if (!is_type(inst.type)) return wrong(inst, "has no type");
   const uint32_t count = arg_count(inst);
   for (uint32_t i = 0; i < inst.arg.size(); ++i) {
     const ValueId arg = inst.arg[i];
@@ -217,8 +224,9 @@ Status Verifier::memory(const Inst& inst) {
 Status Verifier::control(const Inst& inst) const {
   switch (inst.op) {
     case Op::kVar:
-      return need(is_scalar(inst.type) && arg(inst, 0) == inst.type, inst,
-                  "needs a scalar of its type");
+      return need(
+          (is_scalar(inst.type) || inst.type.kind == Kind::kFragSum) && arg(inst, 0) == inst.type,
+          inst, "needs a scalar or a fragment of sums");
     case Op::kGet:
       return need(arg(inst, 0) == inst.type, inst, "does not have the variable's type");
     case Op::kAssign:
@@ -251,11 +259,64 @@ Status Verifier::collective(const Inst& inst) const {
               inst, "needs a width that is a power of two and divides the group");
 }
 
+Status Verifier::fragment(const Inst& inst) const {
+  const bool memory = inst.op == Op::kFragLoad || inst.op == Op::kFragStore;
+  const Type type = inst.op == Op::kFragStore ? arg(inst, 2) : inst.type;
+  if (!is_fragment(type) || k_.threads % fragment_width(type) != 0) {
+    return wrong(inst, "needs fragments whose threads divide the group");
+  }
+  if (memory) {
+    if (arg(inst, 0) != kU32 || arg(inst, 1) != kU32) {
+      return wrong(inst, "needs a u32 index and stride");
+    }
+    if (inst.imm >= k_.shared.size()) return wrong(inst, "names no shared array");
+  }
+  switch (inst.op) {
+    case Op::kFragFill:
+      return need(type.kind == Kind::kFragSum && arg(inst, 0) == kF32, inst, "is f32 to sums");
+    case Op::kFragLoad:
+      return need(type.kind == Kind::kFragIn && k_.shared[inst.imm].element.kind == Kind::kU32,
+                  inst, "reads words of halves");
+    case Op::kFragStore:
+      return need(inst.type == kNoType && type.kind == Kind::kFragSum &&
+                      k_.shared[inst.imm].element == kF32,
+                  inst, "writes sums to single f32");
+    default:
+      return need(type.kind == Kind::kFragSum && arg(inst, 2) == type &&
+                      arg(inst, 0) == Type{Kind::kFragIn, type.lanes} &&
+                      arg(inst, 1) == arg(inst, 0),
+                  inst, "needs two inputs and sums of the same threads");
+  }
+}
+
+// A load may be done where it stands or, without matrix units, at each use.
+Status Verifier::fragments_are_fresh() const {
+  std::vector<bool> fresh(k_.insts.size(), false);
+  ValueId oldest = 0;  // loads before it are stale
+  for (ValueId at = 0; at < k_.insts.size(); ++at) {
+    const Inst& inst = k_.insts[at];
+    const bool bracket = inst.op >= Op::kFor && inst.op <= Op::kEndIf;
+    if (bracket || inst.op == Op::kBarrier || inst.op == Op::kGroupReduce ||
+        inst.op == Op::kStoreShared || inst.op == Op::kFragStore) {
+      oldest = at;
+    }
+    fresh[at] = inst.op == Op::kFragLoad;
+    if (inst.op != Op::kMma) continue;
+    for (uint32_t i = 0; i < 2; ++i) {
+      if (!fresh[inst.arg[i]] || inst.arg[i] < oldest) {
+        return invalid("instruction {}: 'mma' of what was not loaded just before", at);
+      }
+    }
+  }
+  return {};
+}
+
 Status Verifier::types(ValueId at) {
   const Inst& inst = k_.insts[at];
   if (inst.op < Op::kLoad) return arithmetic(inst);
   if (inst.op <= Op::kAtomicAdd) return memory(inst);
   if (inst.op <= Op::kEndIf) return control(inst);
+  if (inst.op >= Op::kFragFill) return fragment(inst);
   return collective(inst);
 }
 
@@ -277,6 +338,7 @@ Status Verifier::run() {
     // A loop's induction value is inside its bracket, so the bracket starts at the For itself.
     if (op == Op::kFor || op == Op::kIf || op == Op::kElse) opened.push_back(at);
   }
+  BP_TRY(fragments_are_fresh());
   return meeting_points();
 }
 
@@ -327,7 +389,13 @@ Status verify_for(const Kernel& kernel, const Caps& caps) {
     return refuse("threads in a subgroup", kernel.subgroup_size, caps.subgroup_size);
   }
   for (const Inst& inst : kernel.insts) {
-    if (inst.op == Op::kGroupReduce || (inst.op == Op::kDot4 && !caps.dot4)) {
+    const bool matrix = inst.op >= Op::kFragFill && inst.op < Op::kCount;
+    if (matrix && is_fragment(inst.type) && caps.matrix &&
+        fragment_width(inst.type) != caps.subgroup_size) {
+      return refuse("threads in a fragment", fragment_width(inst.type), caps.subgroup_size);
+    }
+    if (inst.op == Op::kGroupReduce || (inst.op == Op::kDot4 && !caps.dot4) ||
+        (matrix && !caps.matrix)) {
       return error(Code::kFailedPrecondition,
                    "kernel '{}' holds '{}', which '{}' lacks: legalize it", kernel.name,
                    op_info(inst.op).name, caps.name);

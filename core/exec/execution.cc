@@ -12,6 +12,18 @@
 namespace bp {
 namespace {
 
+// Of an input within the buffer that holds all of them: what every GPU API can bind.
+constexpr uint64_t kInputAlignment = 256;
+// Writing so many bytes that nobody needs is cheaper than a write of their own for the next ones.
+constexpr uint64_t kLargestGapBytes = 8192;
+
+// Bytes reserved for an input.
+Result<uint64_t> input_capacity(const FlatPlan& flat, uint32_t value, const SymbolValues& limits) {
+  uint64_t bytes = std::max<uint64_t>(BP_TRY(flat.value_bytes(value, limits)), 1);
+  if (try_align_up(bytes, kInputAlignment, &bytes)) return bytes;
+  return error(Code::kCorrupt, "an input of the plan is too large");
+}
+
 std::string_view name_of(const fb::Value& value) {
   return value.name()->string_view();
 }
@@ -66,7 +78,7 @@ Result<MemoryEstimate> estimate_memory(const BoundPlan& plan) {
       estimate.kv_bytes += BP_TRY(flat.value_bytes(v, limits));
     } else if (value.role() == fb::Role::Input) {
       estimate.io_bytes += static_cast<uint64_t>(__builtin_popcountll(readers[v])) *
-                           BP_TRY(flat.value_bytes(v, limits));
+                           BP_TRY(input_capacity(flat, v, limits));
     }
   }
   for (uint32_t v = 0; v < readers.size(); ++v) {
@@ -146,6 +158,7 @@ Status Execution::create_lane(uint32_t index) {
     lane.workspace = BP_TRY(device.allocate(workspace, false).with_context("workspace"));
   }
   lane.own.resize(plan_->flat().plan().values()->size());
+  lane.input_place.resize(lane.own.size());
   return {};
 }
 
@@ -156,14 +169,40 @@ Status Execution::allocate_values() {
     const bp_op& op = flat.ops()[i];
     for (uint32_t k = 0; k < op.input_count; ++k) {
       const bp_operand& operand = op.inputs[k];
-      const bool owned = operand.role == BP_ROLE_INPUT || operand.role == BP_ROLE_STATE;
-      if (!owned || lane.own[operand.value]) continue;
       const fb::Value& value = *flat.plan().values()->Get(operand.value);
+      if (operand.role == BP_ROLE_INPUT) {
+        lane.input_place[operand.value].bytes =
+            BP_TRY(input_capacity(flat, operand.value, limits_));
+      }
+      if (operand.role != BP_ROLE_STATE || lane.own[operand.value]) continue;
       const uint64_t bytes = BP_TRY(flat.value_bytes(operand.value, limits_));
-      lane.own[operand.value] = BP_TRY(lane.device->allocate(bytes, operand.role == BP_ROLE_INPUT)
-                                           .with_context("value '{}'", name_of(value)));
+      lane.own[operand.value] =
+          BP_TRY(lane.device->allocate(bytes, false).with_context("value '{}'", name_of(value)));
     }
   }
+  for (Lane& lane : lanes_) {
+    if (lane.device != nullptr) BP_TRY(allocate_inputs(lane));
+  }
+  return {};
+}
+
+// Kernels read inputs again and again, so they belong into the memory that the device reads
+// fastest. The largest come last: what a short pass fills of them then lies next to all the others.
+Status Execution::allocate_inputs(Lane& lane) {
+  for (uint32_t v = 0; v < lane.input_place.size(); ++v) {
+    if (lane.input_place[v].bytes != 0) lane.input_order.push_back(v);
+  }
+  if (lane.input_order.empty()) return {};
+  std::stable_sort(lane.input_order.begin(), lane.input_order.end(), [&](uint32_t a, uint32_t b) {
+    return lane.input_place[a].bytes < lane.input_place[b].bytes;
+  });
+  uint64_t end = 0;
+  for (const uint32_t v : lane.input_order) {
+    lane.input_place[v].offset = end;
+    end = BP_TRY(checked_add(end, lane.input_place[v].bytes));
+  }
+  lane.inputs = BP_TRY(lane.device->allocate(end, false).with_context("inputs"));
+  lane.staged.resize(end);
   return {};
 }
 
@@ -178,6 +217,8 @@ Result<bp_operand_buffer> Execution::locate(uint32_t device, int32_t value) cons
     case fb::Role::Weight:
       break;
     case fb::Role::Input:
+      place = {lane.inputs.handle(), lane.input_place[index].offset, lane.input_place[index].bytes};
+      break;
     case fb::Role::State:
       place.buffer = lane.own[index].handle();
       place.bytes = lane.own[index].bytes();
@@ -353,45 +394,48 @@ void Execution::fill_rope(const fb::Rope& rope, std::span<const int32_t> positio
   }
 }
 
+// The bytes of one input for this batch; they stay where they are until the next input is asked
+// for.
+Result<std::span<const std::byte>> Execution::input_bytes(const fb::Value& value,
+                                                          const Batch& batch) {
+  if (value.rope() >= 0) {
+    const auto& ropes = *plan_->flat().plan().ropes();
+    fill_rope(*ropes.Get(static_cast<uint32_t>(value.rope())), batch.positions);
+    return std::as_bytes(std::span(rope_));
+  }
+  const std::pair<std::string_view, const std::vector<int32_t>&> known[] = {
+      {"token_ids", batch.token_ids},           {"positions", batch.positions},
+      {"sequence_of", batch.sequence_of},       {"query_start", batch.query_start},
+      {"context_length", batch.context_length}, {"page_table", batch.page_table},
+      {"output_rows", batch.output_rows}};
+  for (const auto& [name, values] : known) {
+    if (name == name_of(value)) return std::as_bytes(std::span(values));
+  }
+  return error(Code::kIncompatible, "the plan wants an input '{}' that this version does not know",
+               name_of(value));
+}
+
 Status Execution::write_inputs(const Batch& batch) {
   const auto& values = *plan_->flat().plan().values();
-  const auto bytes_of = [](const std::vector<int32_t>& v) { return std::as_bytes(std::span(v)); };
-  for (uint32_t v = 0; v < values.size(); ++v) {
-    const fb::Value& value = *values.Get(v);
-    if (value.role() != fb::Role::Input) continue;
-    const std::string_view name = name_of(value);
-    std::span<const std::byte> bytes;
-    if (value.rope() >= 0) {
-      const auto& ropes = *plan_->flat().plan().ropes();
-      fill_rope(*ropes.Get(static_cast<uint32_t>(value.rope())), batch.positions);
-      bytes = std::as_bytes(std::span(rope_));
-    } else if (name == "token_ids")
-      bytes = bytes_of(batch.token_ids);
-    else if (name == "positions")
-      bytes = bytes_of(batch.positions);
-    else if (name == "sequence_of")
-      bytes = bytes_of(batch.sequence_of);
-    else if (name == "query_start")
-      bytes = bytes_of(batch.query_start);
-    else if (name == "context_length")
-      bytes = bytes_of(batch.context_length);
-    else if (name == "page_table")
-      bytes = bytes_of(batch.page_table);
-    else if (name == "output_rows")
-      bytes = bytes_of(batch.output_rows);
-    else
-      return error(Code::kIncompatible,
-                   "the plan wants an input '{}' that this version does "
-                   "not know",
-                   name);
-    for (Lane& lane : lanes_) {
-      if (lane.device == nullptr || !lane.own[v]) continue;
-      if (bytes.size() > lane.own[v].bytes()) {
-        return error(Code::kCorrupt, "input '{}' has {} bytes where the plan reserves {}", name,
-                     bytes.size(), lane.own[v].bytes());
+  for (Lane& lane : lanes_) {
+    uint64_t begin = 0, end = 0;  // staged and not yet written
+    for (const uint32_t v : lane.input_order) {
+      const fb::Value& value = *values.Get(v);
+      const std::span<const std::byte> bytes = BP_TRY(input_bytes(value, batch));
+      const InputPlace& place = lane.input_place[v];
+      if (bytes.size() > place.bytes) {
+        return error(Code::kCorrupt, "input '{}' has {} bytes where the plan reserves {}",
+                     name_of(value), bytes.size(), place.bytes);
       }
-      BP_TRY(write(lane, lane.own[v], 0, bytes.data(), bytes.size()));
+      if (bytes.empty()) continue;
+      if (place.offset > end + kLargestGapBytes) {
+        BP_TRY(write(lane, lane.inputs, begin, lane.staged.data() + begin, end - begin));
+        begin = place.offset;
+      }
+      std::memcpy(lane.staged.data() + place.offset, bytes.data(), bytes.size());
+      end = place.offset + bytes.size();
     }
+    BP_TRY(write(lane, lane.inputs, begin, lane.staged.data() + begin, end - begin));
   }
   return {};
 }

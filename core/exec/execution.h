@@ -65,6 +65,11 @@ class Execution {
  private:
   explicit Execution(std::shared_ptr<BoundPlan> plan) : plan_(std::move(plan)) {}
 
+  // Range of an input within Lane::inputs; no bytes where this device does not read it.
+  struct InputPlace {
+    uint64_t offset = 0;
+    uint64_t bytes = 0;
+  };
   // What a session holds on one device.
   struct Lane {
     Device* device = nullptr;
@@ -73,8 +78,13 @@ class Execution {
     uint64_t signalled = 0;
     Buffer arena;
     Buffer workspace;
-    std::vector<Buffer> own;  // by value: inputs and states that live on this device
-    bool pending = false;     // work enqueued since the last host_wait
+    std::vector<Buffer> own;  // by value: states that live on this device
+    // Inputs lie together, so that a short pass brings them to the device in one write.
+    Buffer inputs;
+    std::vector<std::byte> staged;        // as they will be on the device
+    std::vector<InputPlace> input_place;  // by value
+    std::vector<uint32_t> input_order;    // values, as they lie
+    bool pending = false;                 // work enqueued since the last host_wait
   };
   struct Transfer {
     uint32_t value;
@@ -98,6 +108,8 @@ class Execution {
   Status check(const Batch& batch) const;
   Status check_sequences(const Batch& batch) const;
   void set_symbols(const Batch& batch);
+  Status allocate_inputs(Lane& lane);
+  Result<std::span<const std::byte>> input_bytes(const fb::Value& value, const Batch& batch);
   Status write_inputs(const Batch& batch);
   void fill_rope(const fb::Rope& rope, std::span<const int32_t> positions);
   Status write(Lane& lane, const Buffer& to, uint64_t offset, const void* from, uint64_t bytes);

@@ -9,6 +9,15 @@
 #include "kernels/verify.h"
 
 namespace bp::kernels {
+namespace {
+
+// Of no elements where no such fragment exists, which finish() refuses.
+Type fragment_type(Kind kind, uint32_t width) {
+  const bool exists = width == 16 || width == 32 || width == 64;
+  return {kind, static_cast<uint8_t>(exists ? kFragmentElements / width : 0)};
+}
+
+}  // namespace
 
 size_t Builder::KeyHash::operator()(const Inst& inst) const noexcept {
   uint64_t h = static_cast<uint64_t>(inst.op) | static_cast<uint64_t>(inst.type.kind) << 8 |
@@ -186,6 +195,10 @@ Val Builder::reduce(ReduceOp op, Val x, uint32_t width) {
   return emit(Op::kGroupReduce, x.type(), {x}, width | static_cast<uint64_t>(op) << 32);
 }
 
+Val Builder::fill_fragment(Val v, uint32_t width) {
+  return emit(Op::kFragFill, fragment_type(Kind::kFragSum, width), {materialize(v, Kind::kF32)});
+}
+
 Result<Kernel> Builder::finish() {
   BP_TRY(std::move(error_));
   Kernel kernel = drop_unused(std::move(kernel_));
@@ -228,6 +241,20 @@ Val Buf::atomic_add(Val index, Val v) const {
 Val Shared::load(Val index) const {
   return builder_->emit(Op::kLoadShared, element_, {builder_->materialize(index, Kind::kU32)},
                         index_);
+}
+
+Val Shared::load_fragment(Val index, Val stride, uint32_t width) const {
+  return builder_->emit(
+      Op::kFragLoad, fragment_type(Kind::kFragIn, width),
+      {builder_->materialize(index, Kind::kU32), builder_->materialize(stride, Kind::kU32)},
+      index_);
+}
+
+void Shared::store_fragment(Val index, Val stride, Val sum) const {
+  builder_->emit(
+      Op::kFragStore, kNoType,
+      {builder_->materialize(index, Kind::kU32), builder_->materialize(stride, Kind::kU32), sum},
+      index_);
 }
 
 void Shared::store(Val index, Val v) const {

@@ -79,6 +79,10 @@ class Shared {
       : builder_(builder), index_(index), element_(element) {}
   Val load(Val index) const;
   void store(Val index, Val value) const;
+  // Fragments of `width` consecutive threads (16, 32 or 64); see ir.h. Index and stride count
+  // elements of the array and are the same for all these threads.
+  Val load_fragment(Val index, Val stride, uint32_t width) const;
+  void store_fragment(Val index, Val stride, Val sum) const;
 
  private:
   Builder* builder_ = nullptr;
@@ -121,6 +125,10 @@ class Builder {
   Val sum(Val x, uint32_t width) { return reduce(ReduceOp::kAdd, x, width); }
   Val max_of(Val x, uint32_t width) { return reduce(ReduceOp::kMax, x, width); }
   Val min_of(Val x, uint32_t width) { return reduce(ReduceOp::kMin, x, width); }
+
+  // A fragment of sums, all of them `value`, and sum + a × bᵀ.
+  Val fill_fragment(Val value, uint32_t width);
+  Val multiply(Val a, Val b, Val sum) { return emit(Op::kMma, sum.type(), {a, b, sum}); }
 
   // Drops what is unused and verifies. The builder is spent afterwards.
   Result<Kernel> finish();

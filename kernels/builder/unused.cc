@@ -18,6 +18,7 @@ bool is_root(Op op) {
     case Op::kIf:
     case Op::kElse:
     case Op::kEndIf:
+    case Op::kFragStore:
       return true;
     default:
       return false;

@@ -6,6 +6,8 @@
 //   - bounds and alignment of each access, and Access of the bindings;
 //   - reads of words that nothing wrote (shared memory always, buffers as their binding says);
 //   - barriers and collectives reached by only a part of the group;
+//   - fragments whose threads disagree on index or stride (their accesses count as those of one
+//     thread that is none of the group's, since nobody says which thread moves which element);
 //   - races: two accesses of a word, one of them a write and not both atomic, that no barrier (with
 //     the global flag for buffers) separates, or that come from different groups;
 //   - NaN or infinity out of finite operands, integer division by zero, shifts beyond 31, casts out
@@ -47,6 +49,7 @@ struct Counters {
   uint64_t barriers = 0;
   uint64_t shuffles = 0;
   uint64_t dot4 = 0;
+  uint64_t mma = 0;  // products of two fragments
 };
 
 // Runs the whole grid. The kernel is verified first. INVALID_ARGUMENT for bindings or params that

@@ -178,6 +178,71 @@ TEST(Interpreter, divergent_barrier_is_found_where_verify_cannot_see_it) {
             "");
 }
 
+// Each subgroup of 32 multiplies what lies in `words`; `between` stands between load and product.
+std::string fragment_finding(const std::function<Val(Builder&)>& index, bool barrier,
+                             const std::function<void(Builder&, Shared)>& between) {
+  Launch setup;
+  setup.threads = 64;
+  return finding(
+      [&](Builder& k, Buf, Buf out) {
+        Shared words = k.shared("words", kU32, 256), sums = k.shared("sums", kF32, 512);
+        for (uint32_t i = 0; i < 4; ++i) words.store(k.tid() + 64 * i, 0x3c003c00u);  // ones
+        if (barrier) k.barrier();
+        const Val a = words.load_fragment(index(k), 8, 32);
+        if (between) between(k, words);
+        const Val sum = k.multiply(a, a, k.fill_fragment(2.0f, 32));
+        sums.store_fragment(k.tid() / 32 * 256, 16, sum);
+        if (barrier) k.barrier();
+        out.store(k.tid(), to_u32(sums.load(k.tid() * 8)));
+      },
+      setup);
+}
+
+TEST(Interpreter, fragments_multiply_and_their_mistakes_are_found) {
+  const auto own = [](Builder& k) { return k.tid() / 32 * 128; };
+  EXPECT_EQ(fragment_finding(own, true, nullptr), "");
+  EXPECT_THAT(fragment_finding(own, false, nullptr), HasSubstr("race"));
+  EXPECT_THAT(fragment_finding([](Builder& k) { return k.tid(); }, true, nullptr),
+              HasSubstr("index or stride differ"));
+  EXPECT_THAT(fragment_finding([](Builder& k) { return k.tid() / 32 * 129; }, true, nullptr),
+              HasSubstr("out of bounds"));
+  for (const auto& between : std::vector<std::function<void(Builder&, Shared)>>{
+           [](Builder&k, Shared) { k.barrier(); },
+           [](Builder&k, Shared words) { words.store(k.tid(), 0u); }}) {
+    EXPECT_THAT(fragment_finding(own, true, between), HasSubstr("not loaded just before"));
+  }
+}
+
+TEST(Interpreter, fragments_hold_sums_of_products) {
+  // a has ones in row 3, b twos in row 5: only element (3, 5) differs from the start.
+  Launch setup;
+  setup.out = Words(256, 0);
+  const auto result = run(
+      [](Builder& k, Buf, Buf out) {
+        Shared a = k.shared("a", {Kind::kU32, 4}, 32), b = k.shared("b", kU32, 160);
+        Shared sums = k.shared("sums", kF32, 320);
+        const Val t = k.tid();
+        const Val one = select(t / 2 == 3, k.constant(Kind::kU32, 0x3c003c00u), 0u);
+        a.store(t, make_vec({one, one, one, one}));
+        for (uint32_t i = 0; i < 5; ++i) {
+          const Val row = (t + 32 * i) / 10;
+          b.store(t + 32 * i, select(row == 5, k.constant(Kind::kU32, 0x40004000u), 0u));
+        }
+        k.barrier();
+        const Var sum = k.var(k.fill_fragment(0.5f, 32));
+        const Val zero = k.constant(Kind::kU32, 0);
+        sum.set(k.multiply(a.load_fragment(zero, 2, 32), b.load_fragment(zero, 10, 32), sum.get()));
+        sums.store_fragment(zero, 20, sum.get());
+        k.barrier();
+        k.loop(t, 256, 32, [&](Val i) { out.store(i, sums.load(i / 16 * 20 + i % 16)); });
+      },
+      &setup);
+  ASSERT_TRUE(result.ok()) << result.status().to_string();
+  EXPECT_EQ(result->mma, 1u);
+  for (uint32_t i = 0; i < 256; ++i)
+    EXPECT_EQ(std::bit_cast<float>(setup.out[i]), i == 3 * 16 + 5 ? 32.5f : 0.5f) << i;
+}
+
 TEST(Interpreter, undefined_arithmetic_is_found) {
   EXPECT_THAT(
       finding([](Builder& k, Buf in, Buf out) { out.store(k.tid(), k.tid() / (in.u32(0) - 1u)); }),

@@ -109,6 +109,7 @@ Status Machine::step(ValueId* pc) {
   if (op == Op::kFor) return loop_begin(pc);
   if (op == Op::kEndFor) return loop_next(pc);
   if (op <= Op::kEndIf) return branch(pc);
+  if (op >= Op::kFragFill) return fragment(at);
   return collective(at);
 }
 
@@ -289,12 +290,10 @@ Status Machine::access_shared(ValueId at, uint32_t t) {
 
 Status Machine::variable(ValueId at) {
   const Inst& inst = kernel_.insts[at];
+  const ValueId to = inst.op == Op::kAssign ? inst.arg[0] : at;
+  const ValueId from = inst.op == Op::kAssign ? inst.arg[1] : inst.arg[0];
   return each_lane(at, [&](uint32_t t) -> Status {
-    if (inst.op == Op::kAssign) {
-      *reg(inst.arg[0], t) = *reg(inst.arg[1], t);
-    } else {
-      *reg(at, t) = *reg(inst.arg[0], t);
-    }
+    std::copy_n(reg(from, t), kernel_.insts[to].type.lanes, reg(to, t));
     return {};
   });
 }

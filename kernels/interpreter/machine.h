@@ -45,6 +45,9 @@ class Machine {
   Status loop_next(ValueId* pc);
   Status collective(ValueId at);
   void reduce(ValueId at);
+  Status fragment(ValueId at);
+  Status fragment_memory(ValueId at, uint32_t first_thread);
+  Status fragment_product(ValueId at, uint32_t first_thread);
   bool any_active() const;
   bool all_active() const;
   Status finding(const char* name, ValueId at, uint32_t thread, std::string detail) const;

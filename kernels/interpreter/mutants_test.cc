@@ -116,6 +116,9 @@ TEST_P(Mutants, are_all_caught) {
                                      {16, 16, 32, 1, 4, 1, 1}, 15, 0, 6));
   cases.push_back(testing::gemm_case({.format = "f32", .rows = 15, .columns = 24, .residual = true},
                                      {16, 16, 8, 1, 1, 2, 0}, 15, 0, 7));
+  cases.push_back(testing::gemm_case(
+      {.rows = 16, .columns = 64, .bias = true},
+      {16, 16, 32, 1, 1, 1, 1, caps.matrix ? caps.subgroup_size : 32}, 15, 0, 9));
   // Reductions in shared memory would bring barriers of their own and, for a maximum that cancels
   // out, differences that do not show.
   if (caps.subgroup_size >= 8 && caps.subgroup_size <= 32) {

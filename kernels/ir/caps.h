@@ -31,6 +31,7 @@ struct Caps {
   uint32_t max_buffers = 8;
   uint64_t max_buffer_range_bytes = uint64_t{128} << 20;
   uint32_t compute_units = 1;  // for schedules, never for correctness
+  bool matrix = false;         // subgroups multiply fragments of 16 × 16 halves with f32 sums
 };
 
 // Devices that exist, reduced to what matters here. The first is the floor: a Raspberry Pi 5's

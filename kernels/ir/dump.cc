@@ -19,6 +19,10 @@ const char* kind_text(Kind kind) {
       return "u32";
     case Kind::kF32:
       return "f32";
+    case Kind::kFragIn:
+      return "frag_in";
+    case Kind::kFragSum:
+      return "frag_sum";
     case Kind::kNone:
       break;
   }
@@ -53,6 +57,8 @@ bool shows_imm(Op op) {
     case Op::kBarrier:
     case Op::kGroupReduce:
     case Op::kShuffleXor:
+    case Op::kFragLoad:
+    case Op::kFragStore:
       return true;
     default:
       return false;

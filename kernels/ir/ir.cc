@@ -68,6 +68,10 @@ constexpr OpInfo kInfo[] = {
     {"barrier", 0, false, false},
     {"group_reduce", 1, false, true},
     {"shuffle_xor", 1, false, true},
+    {"frag_fill", 1, false, true},
+    {"frag_load", 2, false, true},
+    {"mma", 3, false, true},
+    {"frag_store", 3, false, false},
 };
 static_assert(std::size(kInfo) == static_cast<size_t>(Op::kCount));
 constexpr OpInfo kUnknown{"unknown", 0, false, false};

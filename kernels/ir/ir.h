@@ -14,6 +14,10 @@
 //    collectives stand under workgroup-uniform control only (verify.h checks).
 //  - Vectors exist at memory, in MakeVec/Extract and in collectives; arithmetic is scalar.
 //
+// Matrix units work on fragments: 16 × 16 pieces that `width` consecutive threads hold together,
+// nobody says which thread what. Inputs are halves and lie in shared memory two to a word; sums
+// are f32. sum + a × bᵀ is all there is, so both inputs are loaded alike, 16 rows of 16.
+//
 // Kernels never mention a warp: GroupReduce(op, x, width) combines `width` consecutive threads, and
 // legalize.h turns it into what a device has. Plain data; thread-compatible.
 #pragma once
@@ -39,11 +43,11 @@ inline constexpr uint32_t kMaxNesting = 32;              // brackets inside brac
 inline constexpr uint32_t kMaxNameBytes = 64;            // of kernels, buffers, params
 inline constexpr uint32_t kMaxUnroll = 64;
 
-enum class Kind : uint8_t { kNone, kBool, kI32, kU32, kF32 };
+enum class Kind : uint8_t { kNone, kBool, kI32, kU32, kF32, kFragIn, kFragSum };
 
 struct Type {
   Kind kind = Kind::kNone;
-  uint8_t lanes = 1;  // 1, 2 or 4
+  uint8_t lanes = 1;  // 1, 2 or 4; of a fragment its elements a thread: 4, 8 or 16
   friend bool operator==(const Type&, const Type&) = default;
 };
 inline constexpr Type kNoType{Kind::kNone, 1};
@@ -51,6 +55,15 @@ inline constexpr Type kBool{Kind::kBool, 1};
 inline constexpr Type kI32{Kind::kI32, 1};
 inline constexpr Type kU32{Kind::kU32, 1};
 inline constexpr Type kF32{Kind::kF32, 1};
+inline constexpr uint32_t kFragmentSize = 16;  // rows and columns
+inline constexpr uint32_t kFragmentElements = kFragmentSize * kFragmentSize;
+inline bool is_fragment(Type t) noexcept {
+  return t.kind == Kind::kFragIn || t.kind == Kind::kFragSum;
+}
+// Consecutive threads that hold a fragment together.
+inline uint32_t fragment_width(Type t) noexcept {
+  return t.lanes == 0 ? 0 : kFragmentElements / t.lanes;
+}
 
 // Operands are `arg`; `imm` is what the comment says. One unit of a memory index is one access.
 enum class Op : uint8_t {
@@ -120,6 +133,13 @@ enum class Op : uint8_t {
   kBarrier,      // imm: kBarrierShared, or with kBarrierGlobal
   kGroupReduce,  // x; imm: width | ReduceOp << 32
   kShuffleXor,   // x; imm: lane mask; only in legalized kernels
+  // Fragments; operands are the same for all threads that hold one. imm: shared array. Index and
+  // stride (from a row to the next) count its elements. What a load has read must not be written
+  // before its last kMma, nor may a barrier or bracket stand between.
+  kFragFill,   // f32 everywhere
+  kFragLoad,   // index, stride; from u32 (any lanes), two halves a word
+  kMma,        // a, b, sum -> sum + a × bᵀ
+  kFragStore,  // index, stride, sum; to f32 (one lane)
   kCount
 };
 

@@ -38,10 +38,23 @@ struct GemmSchedule {
   uint32_t thread_rows = 4;
   uint32_t stages = 1;  // 2: the next tiles are loaded during the arithmetic, in twice the memory
   uint32_t pad = 1;     // vectors after each row of a tile, against bank conflicts
-  uint32_t threads() const { return (tile_tokens / thread_tokens) * (tile_rows / thread_rows); }
+  // Not 0: by matrix units, whose fragments of 16 × 16 so many threads hold together (see ir.h).
+  // thread_tokens × thread_rows then counts fragments, and x and weights are rounded to f16.
+  uint32_t matrix = 0;
+  uint32_t threads() const {
+    if (matrix != 0) {
+      return tile_tokens / kFragmentSize / thread_tokens *
+             (tile_rows / kFragmentSize / thread_rows) * matrix;
+    }
+    return (tile_tokens / thread_tokens) * (tile_rows / thread_rows);
+  }
 };
 // For passes of about `tokens` tokens; correct for any number.
 GemmSchedule default_schedule(const GemmSpec& spec, const Caps& caps, uint32_t tokens = 512);
+
+// The same by matrix units; false where device, format or shape have none. Not the default: it
+// rounds to f16, and layouts of fragments are worth a test on each new device.
+bool matrix_schedule(const GemmSpec& spec, const Caps& caps, uint32_t tokens, GemmSchedule* out);
 
 struct GemmGrid {
   uint32_t x = 0, y = 0;

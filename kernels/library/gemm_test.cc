@@ -156,6 +156,79 @@ TEST(GemmTraffic, weights_are_read_once_a_tile_of_tokens) {
   EXPECT_EQ(counters->stored_words, 32u * 64u);
 }
 
+class GemmMatrix : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(GemmMatrix, halves_agree_with_the_reference_in_units_and_in_pieces) {
+  const Caps& caps = *find_profile(GetParam());
+  uint64_t seed = 700;
+  for (uint32_t width : {16u, 32u, 64u}) {
+    if (caps.matrix && width != caps.subgroup_size) continue;  // they would go in pieces
+    for (const char* format : {"q4_g32", "q6_k", "f16"}) {
+      GemmSpec spec{.format = format, .rows = 37, .columns = 256, .bias = true};
+      expect_right(spec, {16, 32, 32, 1, 1, 1, 1, width}, caps, {21}, ++seed);
+      spec.residual = true;
+      spec.columns = std::string(format) == "q6_k" ? 256 : 96;
+      expect_right(spec, {32, 16, 32, 2, 1, 1, 1, width}, caps, {33}, ++seed);
+    }
+    const GemmSpec gated{.format = "q8_g32",
+                         .rows = 20,
+                         .columns = 64,
+                         .glu = true,
+                         .separate_up = width == 32,
+                         .activation = Activation::kSilu};
+    expect_right(gated, {16, 16, 32, 1, 1, 1, 1, width}, caps, {9}, ++seed);
+    const GemmSpec part{.format = "q4_g32", .rows = 33, .columns = 160, .y_stride = 50};
+    expect_right(part, {32, 32, 32, 2, 2, 1, 2, width}, caps, {18, 11}, ++seed);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Profiles, GemmMatrix,
+                         ::testing::Values("floor", "lavapipe", "cuda", "rdna3", "cdna"),
+                         [](const auto& at) { return at.param; });
+
+TEST(GemmMatrixSchedules, fit_the_devices_that_have_units_and_the_second_stage_works) {
+  for (const std::string& name : testing::profile_names()) {
+    const Caps& caps = *find_profile(name);
+    for (uint32_t tokens : {1u, 40u, 4096u}) {
+      for (bool glu : {false, true}) {
+        const GemmSpec spec{.rows = 4096,
+                            .columns = 2048,
+                            .glu = glu,
+                            .activation = glu ? Activation::kSilu : Activation::kNone};
+        GemmSchedule d;
+        ASSERT_EQ(matrix_schedule(spec, caps, tokens, &d), caps.matrix) << name;
+        if (!caps.matrix) continue;
+        const auto made = build_gemm(spec, d);
+        ASSERT_TRUE(made.ok()) << made.status().to_string();
+        EXPECT_TRUE(legalize(*made, caps).ok());
+      }
+    }
+  }
+  GemmSchedule d;
+  EXPECT_FALSE(
+      matrix_schedule({.format = "f32", .rows = 64, .columns = 64}, *find_profile("cuda"), 64, &d));
+  expect_right({.rows = 33, .columns = 96}, {16, 32, 32, 1, 1, 2, 1, 32}, *find_profile("cuda"),
+               {17}, 800);
+}
+
+TEST(GemmMatrixUnits, are_used_where_they_are_and_only_there) {
+  const GemmSpec spec{.rows = 32, .columns = 64};
+  const GemmSchedule d{16, 32, 32, 1, 1, 1, 1, 32};
+  auto made = testing::gemm_case(spec, d, 16, 0, 1);
+  ASSERT_TRUE(made.ok()) << made.status().to_string();
+  for (const char* name : {"cuda", "rdna3", "vulkan32", "floor"}) {
+    const auto legal = legalize(made->kernel, *find_profile(name));
+    ASSERT_TRUE(legal.ok()) << legal.status().to_string();
+    std::vector<testing::Words> buffers = made->buffers;
+    std::vector<Binding> bindings;
+    for (auto& words : buffers) bindings.push_back({words});
+    const auto counters = interpret(*legal, bindings, made->params, {});
+    ASSERT_TRUE(counters.ok()) << counters.status().to_string();
+    // Two subgroups, four steps of 16 columns.
+    EXPECT_EQ(counters->mma, find_profile(name)->matrix ? 8u : 0u) << name;
+  }
+}
+
 TEST(GemmSpecs, impossible_ones_are_refused) {
   const GemmSchedule d;
   const GemmSpec good{.rows = 8, .columns = 64};
@@ -177,6 +250,11 @@ TEST(GemmSpecs, impossible_ones_are_refused) {
   EXPECT_FALSE(build_gemm(good, {64, 64, 32, 16, 16, 1, 1}).ok());  // 256 sums a thread
   EXPECT_FALSE(build_gemm(good, {64, 64, 32, 1, 1, 1, 1}).ok());    // 4096 threads
   EXPECT_FALSE(build_gemm(good, {32, 32, 32, 4, 4, 3, 1}).ok());
+  EXPECT_TRUE(build_gemm(good, {32, 32, 32, 1, 1, 1, 1, 32}).ok());
+  EXPECT_FALSE(build_gemm(good, {32, 32, 32, 1, 1, 1, 1, 48}).ok());  // no such width
+  EXPECT_FALSE(build_gemm(good, {32, 24, 32, 1, 1, 1, 1, 32}).ok());  // half a fragment
+  EXPECT_FALSE(
+      build_gemm({.format = "f32", .rows = 8, .columns = 64}, {32, 32, 32, 1, 1, 1, 1, 32}).ok());
 }
 
 }  // namespace

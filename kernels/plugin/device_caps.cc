@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <string_view>
 
@@ -43,6 +44,14 @@ uint32_t subgroup_of(const bp_device_caps& caps) {
   return is_power_of_two(size) && size > 1 && size <= 128 ? size : 0;
 }
 
+// Fragments are spelled for CUDA from sm_75 on, and have run there. What is spelled for AMD has
+// been compiled and not yet run on a card, so it is used only when asked for.
+bool matrix_of(const Caps& caps, const bp_device_caps& said) {
+  if (said.has_matrix == 0 || caps.subgroup_size == 0) return false;
+  if (caps.dialect == DialectId::kCuda) return caps.arch >= 75;
+  return caps.dialect == DialectId::kHip && std::getenv("BACKPLANE_HIP_MATRIX") != nullptr;
+}
+
 uint32_t or_else(uint32_t said, uint32_t floor) {
   return said != 0 ? said : floor;
 }
@@ -72,6 +81,7 @@ Result<Caps> caps_of(const bp_device_info& info, const bp_device_caps& caps) {
   out.max_buffers = std::min(or_else(caps.max_buffers, out.max_buffers), kMaxBuffers);
   if (caps.max_buffer_range != 0) out.max_buffer_range_bytes = caps.max_buffer_range;
   out.compute_units = or_else(caps.compute_units, 1);
+  out.matrix = matrix_of(out, caps);
   return out;
 }
 

@@ -94,6 +94,8 @@ TEST_P(Cuda, text_compiles_with_nvrtc) {
   EXPECT_NE(ptx.find("dp4a"), std::string::npos);
   EXPECT_NE(ptx.find("ld.global.nc.v4"), std::string::npos);
   EXPECT_NE(ptx.find("shfl.sync.bfly"), std::string::npos);
+  EXPECT_NE(ptx.find(caps.arch >= 80 ? "mma.sync.aligned.m16n8k16" : "mma.sync.aligned.m16n8k8"),
+            std::string::npos);
 }
 INSTANTIATE_TEST_SUITE_P(Compute, Cuda, ::testing::Values(75u, 80u, 90u));
 
@@ -101,28 +103,34 @@ struct HipTarget {
   const char* arch;
   uint32_t id, subgroup;
   const char* dot;
+  const char* matrix = nullptr;  // instruction of its matrix units
 };
 class Hip : public ::testing::TestWithParam<HipTarget> {};
 TEST_P(Hip, text_compiles_without_device_libraries) {
   Caps caps = *find_profile(GetParam().subgroup == 64 ? "cdna" : "rdna");
   caps.arch = GetParam().id;
+  caps.matrix = GetParam().matrix != nullptr;
   std::string assembly;
   compile_all(
       caps, [&](const std::string& text) { return testing::compile_hip(text, GetParam().arch); },
       &assembly);
   if (assembly.empty()) return;
   EXPECT_NE(assembly.find(GetParam().dot), std::string::npos);
+  if (caps.matrix) {
+    EXPECT_NE(assembly.find(GetParam().matrix), std::string::npos);
+  }
   EXPECT_TRUE(assembly.find("global_load_dwordx4") != std::string::npos ||
               assembly.find("global_load_b128") != std::string::npos);
   EXPECT_EQ(assembly.find("s_swappc"), std::string::npos) << "calls what no library will provide";
   EXPECT_NE(assembly.find("ds_bpermute_b32"), std::string::npos);
 }
-INSTANTIATE_TEST_SUITE_P(Targets, Hip,
-                         ::testing::Values(HipTarget{"gfx906", 0x906, 64, "v_dot4_i32_i8"},
-                                           HipTarget{"gfx90a", 0x90a, 64, "v_dot4"},
-                                           HipTarget{"gfx1030", 0x1030, 32, "v_dot4"},
-                                           HipTarget{"gfx1100", 0x1100, 32, "v_dot4_i32_iu8"}),
-                         [](const auto& at) { return std::string(at.param.arch); });
+INSTANTIATE_TEST_SUITE_P(
+    Targets, Hip,
+    ::testing::Values(HipTarget{"gfx906", 0x906, 64, "v_dot4_i32_i8"},
+                      HipTarget{"gfx90a", 0x90a, 64, "v_dot4", "v_mfma_f32_16x16x16"},
+                      HipTarget{"gfx1030", 0x1030, 32, "v_dot4"},
+                      HipTarget{"gfx1100", 0x1100, 32, "v_dot4_i32_iu8", "v_wmma_f32_16x16x16"}),
+    [](const auto& at) { return std::string(at.param.arch); });
 
 class Glsl : public ::testing::TestWithParam<std::string> {};
 TEST_P(Glsl, text_compiles_and_validates) {

@@ -28,6 +28,65 @@ __device__ __forceinline__ int bp_dot4(unsigned int a, unsigned int b, int c) {
 #endif
 )";
 
+// Fragments as mma.m16n8k16 has them; a lane's row is lane / 4, its first word or column pair
+// lane % 4. Rows 0 to 15 of b are two operands of 8 columns, so inputs are loaded alike.
+constexpr std::string_view kFragments = R"(#ifndef BACKPLANE_PROLOGUE
+struct bp_frag_in { unsigned int x[4]; };
+struct bp_frag_sum { float x[8]; };
+__device__ __forceinline__ bp_frag_sum bp_frag_fill(float v) {
+  bp_frag_sum r = {{v, v, v, v, v, v, v, v}};
+  return r;
+}
+__device__ __forceinline__ bp_frag_in bp_frag_load(const unsigned int* at, unsigned int stride) {
+  const unsigned int lane = threadIdx.x & 31u;
+  at += (lane >> 2) * stride + (lane & 3u);
+  bp_frag_in r = {{at[0], at[8 * stride], at[4], at[8 * stride + 4]}};
+  return r;
+}
+__device__ __forceinline__ void bp_frag_store(float* at, unsigned int stride, bp_frag_sum s) {
+  const unsigned int lane = threadIdx.x & 31u;
+  at += (lane >> 2) * stride + 2 * (lane & 3u);
+  at[0] = s.x[0];
+  at[1] = s.x[1];
+  at[8] = s.x[4];
+  at[9] = s.x[5];
+  at += 8 * stride;
+  at[0] = s.x[2];
+  at[1] = s.x[3];
+  at[8] = s.x[6];
+  at[9] = s.x[7];
+}
+)";
+constexpr std::string_view kMma16 =
+    R"(__device__ __forceinline__ bp_frag_sum bp_mma(bp_frag_in a, bp_frag_in b, bp_frag_sum s) {
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    float* c = s.x + 4 * i;
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a.x[0]), "r"(a.x[1]), "r"(a.x[2]), "r"(a.x[3]), "r"(b.x[i]), "r"(b.x[2 + i]));
+  }
+  return s;
+}
+#endif
+)";
+constexpr std::string_view kMma8 =
+    R"(__device__ __forceinline__ bp_frag_sum bp_mma(bp_frag_in a, bp_frag_in b, bp_frag_sum s) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    float* c = s.x + 4 * (i & 1);
+    const int k = i & 2;
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a.x[k]), "r"(a.x[k + 1]), "r"(b.x[k + (i & 1)]));
+  }
+  return s;
+}
+#endif
+)";
+
 class CudaPrinter final : public Printer {
  public:
   using Printer::Printer;
@@ -35,6 +94,10 @@ class CudaPrinter final : public Printer {
  protected:
   void begin() override {
     raw(kPrologue);
+    if (uses(Op::kFragFill) || uses(Op::kFragLoad)) {
+      raw(kFragments);
+      raw(caps_.arch >= 80 ? kMma16 : kMma8);
+    }
     if (!kernel_.params.empty()) {
       raw("struct bp_params {\n");
       for (const Param& p : kernel_.params)
@@ -55,6 +118,7 @@ class CudaPrinter final : public Printer {
   }
 
   std::string type_name(Type type) const override {
+    if (is_fragment(type)) return type.kind == Kind::kFragIn ? "bp_frag_in" : "bp_frag_sum";
     const char* base = type.kind == Kind::kF32   ? "float"
                        : type.kind == Kind::kI32 ? "int"
                        : type.kind == Kind::kU32 ? "uint"

@@ -64,6 +64,47 @@ constexpr std::string_view kDot11 =
 }
 )";
 
+// WMMA of gfx11, 32 lanes: a lane holds row lane % 16 of an input, both halves of the lanes the
+// same; of the sums column lane % 16 of every second row.
+constexpr std::string_view kWmma = R"(typedef float bp_frag_sum __attribute__((ext_vector_type(8)));
+typedef _Float16 bp_frag_in __attribute__((ext_vector_type(16)));
+typedef unsigned int bp_uint8 __attribute__((ext_vector_type(8)));
+BP_DEVICE unsigned int bp_frag_lane() { return bp_tid() & 31u; }
+BP_DEVICE bp_frag_sum bp_frag_fill(float v) { return bp_frag_sum{v, v, v, v, v, v, v, v}; }
+BP_DEVICE bp_frag_in bp_frag_load(const unsigned int* at, unsigned int stride) {
+  at += (bp_frag_lane() & 15u) * stride;
+  return __builtin_bit_cast(
+      bp_frag_in, (bp_uint8{at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]}));
+}
+BP_DEVICE bp_frag_sum bp_mma(bp_frag_in a, bp_frag_in b, bp_frag_sum s) {
+  return __builtin_amdgcn_wmma_f32_16x16x16_f16_w32(a, b, s);
+}
+BP_DEVICE void bp_frag_store(float* at, unsigned int stride, bp_frag_sum s) {
+  at += (bp_frag_lane() >> 4) * stride + (bp_frag_lane() & 15u);
+#pragma unroll
+  for (unsigned int i = 0; i < 8; ++i) at[2 * i * stride] = s[i];
+}
+)";
+// MFMA of gfx908 and later, 64 lanes: of an input row lane % 16 and four halves from 4 · (lane /
+// 16) on; of the sums column lane % 16 of the four rows from 4 · (lane / 16) on.
+constexpr std::string_view kMfma = R"(typedef float bp_frag_sum __attribute__((ext_vector_type(4)));
+typedef _Float16 bp_frag_in __attribute__((ext_vector_type(4)));
+BP_DEVICE unsigned int bp_frag_lane() { return bp_tid() & 63u; }
+BP_DEVICE bp_frag_sum bp_frag_fill(float v) { return bp_frag_sum{v, v, v, v}; }
+BP_DEVICE bp_frag_in bp_frag_load(const unsigned int* at, unsigned int stride) {
+  at += (bp_frag_lane() & 15u) * stride + 2 * (bp_frag_lane() >> 4);
+  return __builtin_bit_cast(bp_frag_in, (bp_uint2{at[0], at[1]}));
+}
+BP_DEVICE bp_frag_sum bp_mma(bp_frag_in a, bp_frag_in b, bp_frag_sum s) {
+  return __builtin_amdgcn_mfma_f32_16x16x16f16(a, b, s, 0, 0, 0);
+}
+BP_DEVICE void bp_frag_store(float* at, unsigned int stride, bp_frag_sum s) {
+  at += 4 * (bp_frag_lane() >> 4) * stride + (bp_frag_lane() & 15u);
+#pragma unroll
+  for (unsigned int i = 0; i < 4; ++i) at[i * stride] = s[i];
+}
+)";
+
 class HipPrinter final : public Printer {
  public:
   using Printer::Printer;
@@ -73,6 +114,7 @@ class HipPrinter final : public Printer {
     raw(fmt::format("#define BP_SUBGROUP {}\n", caps_.subgroup_size));
     raw(kPrologue);
     if (uses(Op::kShuffleXor)) raw(kShuffle);
+    if (uses(Op::kFragFill) || uses(Op::kFragLoad)) raw(caps_.subgroup_size == 64 ? kMfma : kWmma);
     if (uses(Op::kDot4)) raw(caps_.arch >= 0x1100 ? kDot11 : kDot);
     raw("#endif\n");
     if (!kernel_.params.empty()) {
@@ -96,6 +138,7 @@ class HipPrinter final : public Printer {
   }
 
   std::string type_name(Type type) const override {
+    if (is_fragment(type)) return type.kind == Kind::kFragIn ? "bp_frag_in" : "bp_frag_sum";
     const char* base = type.kind == Kind::kF32   ? "float"
                        : type.kind == Kind::kI32 ? "int"
                        : type.kind == Kind::kU32 ? "uint"

@@ -20,7 +20,7 @@ bool is_bracket(Op op) {
   return op >= Op::kFor && op <= Op::kEndIf;
 }
 bool reads_memory(Op op) {
-  return op == Op::kLoad || op == Op::kLoadShared || op == Op::kGet;
+  return op == Op::kLoad || op == Op::kLoadShared || op == Op::kGet || op == Op::kFragLoad;
 }
 bool is_effect(Op op) {
   return op == Op::kStore || op == Op::kStoreShared || op == Op::kAtomicAdd || op == Op::kAssign ||
@@ -191,6 +191,15 @@ std::string Printer::expression(ValueId at) const {
       return atomic_add(static_cast<uint32_t>(inst.imm), arg(inst, 0), arg(inst, 1));
     case Op::kGet:
       return arg(inst, 0);
+    case Op::kFragFill:
+      return fmt::format("bp_frag_fill({})", arg(inst, 0));
+    case Op::kFragLoad: {
+      const SharedArray& array = kernel_.shared[inst.imm];
+      return fmt::format("bp_frag_load((const unsigned int*)&s_{}[{}], {} * {}u)", array.name,
+                         arg(inst, 0), arg(inst, 1), array.element.lanes);
+    }
+    case Op::kMma:
+      return fmt::format("bp_mma({}, {}, {})", arg(inst, 0), arg(inst, 1), arg(inst, 2));
     case Op::kShuffleXor:
       return shuffle(inst.type.kind, arg(inst, 0), inst.imm);
     default:
@@ -224,6 +233,9 @@ void Printer::statement(ValueId at) {
     case Op::kStoreShared:
       return line(
           fmt::format("s_{}[{}] = {};", kernel_.shared[index].name, arg(inst, 0), arg(inst, 1)));
+    case Op::kFragStore:
+      return line(fmt::format("bp_frag_store(&s_{}[{}], {}, {});", kernel_.shared[index].name,
+                              arg(inst, 0), arg(inst, 1), arg(inst, 2)));
     case Op::kVar:
       text_[at] = fmt::format("m{}", at);
       return line(fmt::format("{} m{} = {};", type_name(inst.type), at, arg(inst, 0)));

@@ -470,6 +470,10 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
       .format = "f16", .rows = 20, .columns = 44, .glu = true, .activation = Activation::kGeluTanh};
   out.push_back(BP_TRY(gemm_case(gated, default_schedule(gated, caps, 9), 9, 0, 53)));
   out.push_back(BP_TRY(row_sums_case(3, 4 * 1111, 64, 60)));
+  GemmSchedule matrix{.tile_rows = 16, .thread_tokens = 1, .thread_rows = 1};
+  matrix.matrix = caps.matrix ? caps.subgroup_size : 32;  // where there are none, in pieces
+  const GemmSpec halves{.format = "q4_g32", .rows = 37, .columns = 96, .bias = true};
+  out.push_back(BP_TRY(gemm_case(halves, matrix, 21, 0, 55)));
   out.push_back(BP_TRY(argmax_case(3, 1000, 128, 62)));
   BP_TRY(add_expert_samples(caps, &out));
   RopeSpec rope{

@@ -4,8 +4,9 @@
 
 #include <fmt/format.h>
 
-#include <bit>
 #include <cmath>
+
+#include "backplane/float16.h"
 
 namespace bp::kernels::testing {
 namespace {
@@ -44,6 +45,11 @@ std::vector<double> reference(const GemmSpec& spec, const Operands& in, size_t t
   return y;
 }
 
+// What matrix units get to see.
+void round_to_halves(std::vector<float>* values) {
+  for (float& v : *values) v = f16_to_f32(f32_to_f16(v));
+}
+
 }  // namespace
 
 Result<Case> gemm_case(const GemmSpec& spec, const GemmSchedule& schedule, uint32_t tokens,
@@ -51,11 +57,11 @@ Result<Case> gemm_case(const GemmSpec& spec, const GemmSchedule& schedule, uint3
   Random random(seed);
   Case out;
   out.kernel = BP_TRY(build_gemm(spec, schedule));
-  out.name = fmt::format("{}_{}x{}_x{}_at{}_{}x{}x{}_{}x{}s{}p{}{}{}{}", out.kernel.name, spec.rows,
-                         spec.columns, tokens, first_row, schedule.tile_tokens, schedule.tile_rows,
-                         schedule.tile_columns, schedule.thread_tokens, schedule.thread_rows,
-                         schedule.stages, schedule.pad, spec.bias ? "_bias" : "",
-                         spec.residual ? "_residual" : "", spec.separate_up ? "_up" : "");
+  out.name = fmt::format(
+      "{}_{}x{}_x{}_at{}_{}x{}x{}_{}x{}s{}p{}m{}{}{}{}", out.kernel.name, spec.rows, spec.columns,
+      tokens, first_row, schedule.tile_tokens, schedule.tile_rows, schedule.tile_columns,
+      schedule.thread_tokens, schedule.thread_rows, schedule.stages, schedule.pad, schedule.matrix,
+      spec.bias ? "_bias" : "", spec.residual ? "_residual" : "", spec.separate_up ? "_up" : "");
   const GemmGrid grid = gemm_groups(spec, schedule, tokens);
   out.grid_x = grid.x;
   out.grid_y = grid.y;
@@ -81,6 +87,10 @@ Result<Case> gemm_case(const GemmSpec& spec, const GemmSchedule& schedule, uint3
   if (in_place) before = in.residual;
   const bool blank = !in_place && !out.partly_written;
   out.buffers.push_back(blank ? poison(size) : words_of(before));
+  if (schedule.matrix != 0) {
+    for (std::vector<float>* values : {&in.x, &in.gate.values, &in.up.values})
+      round_to_halves(values);
+  }
   const std::vector<double> want = reference(spec, in, tokens, first_row, length,
                                              std::vector<double>(before.begin(), before.end()));
   out.check = [want](const std::vector<Words>& b) -> std::string {

@@ -230,7 +230,7 @@ Result<bp_status> Bench::run_refused(const PreparedOp& op, const Launch& launch)
   if (status == BP_OK) {
     // The failure may come later, and poisons the timeline of whoever waits.
     const Status finished = queue_.finish();
-    return static_cast<bp_status>(finished.code());
+    if (!finished.ok()) return static_cast<bp_status>(finished.code());
   }
   const Bytes after = BP_TRY(queue_.content(arena_));
   BP_TRY(examine(op.record(), launch, before, after));

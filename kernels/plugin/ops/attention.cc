@@ -208,6 +208,8 @@ Result<Program> plan_attention(const ops::Op& op, Planner& planner) {
     program.variants.push_back(std::move(variant));
     return {};
   };
+  // The number of parts, and with it the order of sums, depends on the tokens of a pass.
+  program.is_deterministic = most == 1;
   BP_TRY(decode(1));
   if (most > 1) BP_TRY(decode(kDecodeTokens));
   if (most <= kDecodeTokens) return program;

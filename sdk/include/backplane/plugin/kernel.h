@@ -185,8 +185,10 @@ typedef struct bp_kernel_api {
   bp_status (*prepare)(bp_target* target, const bp_op* op, const bp_symbol_range* symbols,
                        uint32_t symbol_count, const bp_weight* weights, uint64_t weight_stride,
                        bp_kernel** out, uint32_t* flags, bp_error* error);
-  /* Puts the kernel on a stream of its device. Allocates nothing. Data-dependent errors (an id
-   * out of range) are returned here on synchronous devices, else through the timeline. */
+  /* Puts the kernel on a stream of its device. Allocates nothing. What depends on data (an id or a
+   * page number out of range) is the host's to check before. A provider that notices returns
+   * BP_INVALID_ARGUMENT here or fails the timeline; one that cannot may leave anything in outputs
+   * and states, but touches nothing outside the launch's operands and does not harm the device. */
   bp_status (*enqueue)(bp_kernel* kernel, bp_stream* stream, const bp_kernel_launch* launch,
                        bp_error* error);
   bp_status (*release)(bp_kernel* kernel, bp_error* error);
