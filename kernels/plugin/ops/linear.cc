@@ -104,14 +104,19 @@ Result<Launch> gemm_launch(const Product& p, const Part& part, uint64_t tokens,
                       .residual_in_place = s.residual_in_place,
                       .activation = s.activation,
                       .softcap = s.softcap};
-  const GemmSchedule schedule = default_schedule(
-      spec, planner.caps(), static_cast<uint32_t>(std::min<uint64_t>(tokens, UINT32_MAX)));
+  const auto about = static_cast<uint32_t>(std::min<uint64_t>(tokens, UINT32_MAX));
+  GemmSchedule schedule = default_schedule(spec, planner.caps(), about);
+  // Matrix units round to f16: not what weights of full precision are kept for.
+  GemmSchedule matrix;
+  if (s.format != "f32" && matrix_schedule(spec, planner.caps(), about, &matrix)) {
+    schedule = matrix;
+  }
   Launch launch;
-  launch.kernel = BP_TRY(
-      planner.kernel(fmt::format("{} gemm {}x{}x{} {}x{} s{} p{}", key_of(s), schedule.tile_tokens,
-                                 schedule.tile_rows, schedule.tile_columns, schedule.thread_tokens,
-                                 schedule.thread_rows, schedule.stages, schedule.pad),
-                     [&] { return build_gemm(spec, schedule); }));
+  launch.kernel = BP_TRY(planner.kernel(
+      fmt::format("{} gemm m{} {}x{}x{} {}x{} s{} p{}", key_of(s), schedule.matrix,
+                  schedule.tile_tokens, schedule.tile_rows, schedule.tile_columns,
+                  schedule.thread_tokens, schedule.thread_rows, schedule.stages, schedule.pad),
+      [&] { return build_gemm(spec, schedule); }));
   bind_part(p, part, program, false, &launch);
   launch.grid_x = {p.tokens, schedule.tile_tokens, 1, 0};
   launch.grid_y = Count::of(gemm_groups(spec, schedule, 1).y);
