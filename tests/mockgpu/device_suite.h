@@ -12,6 +12,7 @@
 
 #include "backplane/plugin_glue.h"
 #include "kernels/ir/caps.h"
+#include "kernels/ir/ir.h"
 
 namespace bp::gpu_suite {
 
@@ -59,6 +60,8 @@ class ProbeOnMock : public ::testing::Test {
   void SetUp() override;
 };
 
+using Words = std::vector<uint32_t>;
+
 // Text, size and entry of a kernel, as bp.module/1 wants them.
 struct Text {
   std::string text, entry, options;
@@ -74,6 +77,26 @@ struct Compiled {
 };
 Compiled compile(bp_device* device, const Text& text, bp_error* error);
 
+// The text of a legalized kernel.
+Text text_of(const kernels::Kernel& kernel, const kernels::Caps& caps);
+
+// A loaded kernel, unloaded at the end of its scope. `function` is NULL when it could not be
+// loaded.
+struct Loaded {
+  bp_module* module = nullptr;
+  bp_function* function = nullptr;
+  Text text;
+
+  Loaded(bp_device* device, Text what);
+  ~Loaded();
+  Loaded(const Loaded&) = delete;
+  Loaded& operator=(const Loaded&) = delete;
+};
+
+// A launch in groups as the text says; buffers and params must outlive it.
+bp_launch launch_of(const Text& text, const std::vector<bp_launch_buffer>& buffers,
+                    const Words& params, uint64_t x, uint64_t y = 1);
+
 // Skips where there is no driver; opens device 0 and a stream otherwise, and checks at the end that
 // nothing leaked.
 class GpuTest : public ::testing::Test {
@@ -84,8 +107,8 @@ class GpuTest : public ::testing::Test {
   void free(bp_buffer* buffer);
   // Everything on the stream has run, and reads have arrived.
   void finish();
-  std::vector<uint32_t> read(bp_buffer* buffer, uint64_t words);
-  void write(bp_buffer* buffer, const std::vector<uint32_t>& words);
+  Words read(bp_buffer* buffer, uint64_t words);
+  void write(bp_buffer* buffer, const Words& words);
 
   const Tables& t = tables();
   bp_device* device = nullptr;

@@ -9,8 +9,6 @@
 namespace bp::gpu_suite {
 namespace {
 
-using Words = std::vector<uint32_t>;
-
 constexpr uint64_t kForever = UINT64_MAX;
 constexpr uint64_t kMaxCalls = 2000;  // more than a scenario makes
 
