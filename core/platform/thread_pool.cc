@@ -95,8 +95,8 @@ void ThreadPool::run(uint64_t items, uint64_t grain, bp_parallel_fn fn, void* us
   grain = std::max<uint64_t>(grain, 1);
   const uint64_t most = (items + grain - 1) / grain;
   std::lock_guard lock(run_mutex_);
-  const auto workers = static_cast<uint32_t>(std::min<uint64_t>(
-      {active_.load(std::memory_order_relaxed), threads_.size() + 1, most}));
+  const auto workers = static_cast<uint32_t>(
+      std::min<uint64_t>({active_.load(std::memory_order_relaxed), threads_.size() + 1, most}));
   if (workers <= 1) {
     fn(user, 0, items, 0);
     return;
@@ -115,7 +115,16 @@ void ThreadPool::run(uint64_t items, uint64_t grain, bp_parallel_fn fn, void* us
     wake_.notify_all();
   }
   work(0);
-  while (unfinished_.load(std::memory_order_acquire) != 0) relax();
+  // Where other programs want the processor too, the thread that is waited for may not even be
+  // running: spinning on would keep it from that.
+  for (int spin = 0; unfinished_.load(std::memory_order_acquire) != 0; ++spin) {
+    if (spin < kSpins) {
+      relax();
+    } else {
+      spin = kSpins;
+      std::this_thread::yield();
+    }
+  }
 }
 
 void ThreadPool::thread_main(uint32_t index) noexcept {
