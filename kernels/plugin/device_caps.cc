@@ -15,6 +15,10 @@ namespace {
 // Subgroups that reductions through shuffles gain from, and that every device with a choice has.
 constexpr uint32_t kLikedSubgroup = 32;
 
+// OpenCL tells how many threads a kernel may have only once it is compiled: fewer than the device's
+// limit where it takes many registers. So many have been enough for, and granted to, all of ours.
+constexpr uint32_t kSureOpenClThreads = 256;
+
 // Text of a fixed array that a plugin filled.
 template <size_t N>
 std::string_view text_of(const char (&from)[N]) {
@@ -76,6 +80,9 @@ Result<Caps> caps_of(const bp_device_info& info, const bp_device_caps& caps) {
   out.subgroup_size = subgroup_of(caps);
   out.dot4 = caps.has_int8_dot != 0;
   out.max_threads = std::min(or_else(caps.max_group_threads, out.max_threads), kMaxThreads);
+  if (out.dialect == DialectId::kOpenCl) {
+    out.max_threads = std::min(out.max_threads, kSureOpenClThreads);
+  }
   out.shared_bytes = std::min(or_else(caps.shared_bytes, out.shared_bytes), kMaxSharedBytes);
   out.max_param_bytes = or_else(caps.max_param_bytes, out.max_param_bytes);
   out.max_buffers = std::min(or_else(caps.max_buffers, out.max_buffers), kMaxBuffers);

@@ -169,8 +169,8 @@ Result<Program> plan_product(const Product& p, Planner& planner) {
     program.in_place.push_back(
         {static_cast<uint32_t>(p.residual_input), 0, {p.tokens, 1, p.rows * sizeof(float), 0}});
   }
-  // Tiles add in another order than single tokens do.
-  program.is_deterministic = BP_TRY(planner.maximum(p.tokens)) <= kInt8Tokens;
+  // Kernels for other numbers of tokens add, or fuse, in another order.
+  program.is_deterministic = BP_TRY(planner.maximum(p.tokens)) == 1;
   program.variants = variants_for(BP_TRY(planner.maximum(p.tokens)));
   for (uint64_t first = 0; first < p.rows; first += at_once) {
     Part part{p.spec, first, program.weights.size(), bias_plane};
