@@ -8,6 +8,7 @@
 #include "kernels/builder/builder.h"
 #include "kernels/library/activation.h"
 #include "kernels/library/paged_cache.h"
+#include "kernels/library/quantize.h"
 
 namespace bp::kernels {
 namespace {
@@ -17,6 +18,7 @@ constexpr float kLog2E = 1.44269504f;
 constexpr float kNothing = -1e30f;
 constexpr uint32_t kMaxHeadDim = 1024;
 constexpr uint32_t kMaxSplits = 256;
+constexpr uint32_t kCombineUnroll = 4;
 
 // How a row of D cache elements is shared by the lanes of a run.
 struct RowLayout {
@@ -263,30 +265,50 @@ Result<Kernel> build_attention(const AttentionSpec& spec, const AttentionSchedul
   return AttentionBuilder(spec, schedule).build();
 }
 
-Result<Kernel> build_attention_combine(const AttentionSpec& spec, uint32_t splits,
-                                       uint32_t threads) {
+Result<Kernel> build_attention_combine(const AttentionSpec& spec, uint32_t splits, bool int8) {
   if (spec.head_dim == 0 || spec.head_dim > kMaxHeadDim || splits == 0 || splits > kMaxSplits ||
-      threads == 0 || threads > kMaxThreads) {
-    return error(Code::kInvalidArgument, "combining {} parts of {} with {} threads: no such kernel",
-                 splits, spec.head_dim, threads);
+      (int8 && spec.head_dim % kActivationBlock != 0)) {
+    return error(Code::kInvalidArgument, "combining {} parts of {}{}: no such kernel", splits,
+                 spec.head_dim, int8 ? " to int8" : "");
   }
+  // A thread for each vector of the row, so that all its loads are on their way at once.
+  const uint32_t lanes = spec.head_dim % 4 == 0 ? 4 : 1;
+  const uint32_t vectors = spec.head_dim / lanes;
+  uint32_t threads = 32;
+  while (threads < vectors) threads *= 2;
   Builder k("attention_combine", threads);
-  Buf partial = k.in("partial"), sums = k.in("partial_sums"), y = k.out("y");
-  const Val row = k.group_x();
+  Buf partial = k.in("partial"), sums = k.in("partial_sums");
+  Buf y = k.out(int8 ? "y_int8" : "y"), scales = int8 ? k.out("y_scales") : Buf();
+  const Val row = k.group_x(), c = k.tid(), at = min(c, vectors - 1);
   const Var top = k.var(kNothing), total = k.var(0.0f);
-  k.loop(0, splits, 1, [&](Val i) { top.set(max(top, as_f32(sums.u32x2(row * splits + i)[0]))); });
-  k.loop(0, splits, 1, [&](Val i) {
-    const Val pair = as_f32(sums.u32x2(row * splits + i));
-    total.set(fma(pair[1], exp2(pair[0] - top), total));
-  });
-  k.loop(k.tid(), spec.head_dim, threads, [&](Val element) {
-    const Var sum = k.var(0.0f);
-    k.loop(0, splits, 1, [&](Val i) {
-      const Val weight = exp2(as_f32(sums.u32x2(row * splits + i)[0]) - top);
-      sum.set(fma(partial.f32((row * splits + i) * spec.head_dim + element), weight, sum));
-    });
-    y.store(row * spec.head_dim + element, sum.get() / total);
-  });
+  k.loop(
+      0, splits, 1, [&](Val i) { top.set(max(top, as_f32(sums.u32x2(row * splits + i)[0]))); },
+      kCombineUnroll);
+  std::vector<Var> sum;
+  for (uint32_t l = 0; l < lanes; ++l) sum.push_back(k.var(0.0f));
+  k.loop(
+      0, splits, 1,
+      [&](Val i) {
+        const Val pair = as_f32(sums.u32x2(row * splits + i));
+        const Val weight = exp2(pair[0] - top);
+        total.set(fma(pair[1], weight, total));
+        const Val place = (row * splits + i) * vectors + at;
+        const Val part = lanes == 4 ? partial.f32x4(place) : partial.f32(place);
+        for (uint32_t l = 0; l < lanes; ++l) sum[l].set(fma(part[l], weight, sum[l]));
+      },
+      kCombineUnroll);
+  std::vector<Val> values;
+  for (const Var& s : sum) values.push_back(s.get() / total);
+  const auto guarded = [&](const std::function<void()>& body) {
+    if (vectors == threads) return body();
+    k.when(c < vectors, body);
+  };
+  const Val out = lanes == 4 ? make_vec(values) : values[0];
+  if (int8) {
+    store_int8(k, y, scales, row * vectors + c, out, guarded);
+  } else {
+    guarded([&] { y.store(row * vectors + c, out); });
+  }
   return k.finish();
 }
 

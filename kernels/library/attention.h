@@ -43,8 +43,8 @@ AttentionSchedule default_schedule(const AttentionSpec& spec, const Caps& caps, 
 // sequence of its token itself. Page numbers outside the pool read page P − 1.
 Result<Kernel> build_attention(const AttentionSpec& spec, const AttentionSchedule& schedule);
 
-// Grid: x = T × H. Buffers: partial; partial_sums; y [T, H, D].
-Result<Kernel> build_attention_combine(const AttentionSpec& spec, uint32_t splits,
-                                       uint32_t threads);
+// Grid: x = T × H. Buffers: partial; partial_sums; y [T, H, D]; or with `int8`, for D a multiple of
+// 32, y_int8 and y_scales as quantize.h has them for rows of H·D.
+Result<Kernel> build_attention_combine(const AttentionSpec& spec, uint32_t splits, bool int8);
 
 }  // namespace bp::kernels

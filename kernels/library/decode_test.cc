@@ -130,7 +130,13 @@ TEST_P(Decode, attention_over_pages) {
 TEST_P(Decode, attention_parts_are_joined) {
   for (uint32_t splits : {1u, 2u, 7u}) {
     expect_right(
-        testing::combine_case({.heads = 1, .kv_heads = 1, .head_dim = 72}, splits, 64, splits));
+        testing::combine_case({.heads = 1, .kv_heads = 1, .head_dim = 72}, splits, false, splits));
+    expect_right(
+        testing::combine_case({.heads = 1, .kv_heads = 1, .head_dim = 7}, splits, false, splits));
+    for (uint32_t d : {32u, 64u, 160u}) {
+      expect_right(
+          testing::combine_case({.heads = 1, .kv_heads = 1, .head_dim = d}, splits, true, splits));
+    }
   }
 }
 

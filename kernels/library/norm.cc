@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/builder/builder.h"
+#include "kernels/library/quantize.h"
 
 namespace bp::kernels {
 namespace {
@@ -103,24 +104,9 @@ class NormBuilder {
     k_.when(c < vectors_, body);
   }
 
-  // Eight consecutive threads hold a block of 32; all of them are inside the row or none is.
   void quantize(Val c, uint32_t round, Val v) {
-    constexpr uint32_t kRun = kActivationBlock / 4;
-    Val largest = max(max(abs(v[0]), abs(v[1])), max(abs(v[2]), abs(v[3])));
-    largest = k_.max_of(largest, kRun);
-    // The bound keeps the quotient finite for a block of zeros.
-    const Val inverse = rcp(max(largest, 1e-30f)) * 127.0f;
-    std::vector<Val> q;
-    for (uint32_t i = 0; i < 4; ++i)
-      q.push_back(to_i32(rint(min(max(v[i] * inverse, -127.0f), 127.0f))));
-    const Val sum = k_.sum((q[0] + q[1]) + (q[2] + q[3]), kRun);
-    guarded(c, round, [&] {
-      quants_.store(row_ + c, pack_i8x4(q[0], q[1], q[2], q[3]));
-      k_.when((c % kRun) == 0, [&] {
-        scales_.store((row_ + c) / kRun,
-                      make_vec({as_u32(largest * (1.0f / 127.0f)), as_u32(sum)}));
-      });
-    });
+    store_int8(k_, quants_, scales_, row_ + c, v,
+               [&](const std::function<void()>& body) { guarded(c, round, body); });
   }
 
   const NormSpec s_;

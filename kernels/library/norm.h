@@ -9,20 +9,17 @@
 
 #include "kernels/ir/caps.h"
 #include "kernels/ir/ir.h"
+#include "kernels/library/quantize.h"
 
 namespace bp::kernels {
 
-// Quantized activations, as int8 GEMV reads them: per block of 32 along a row, 32 int8 in 8 words,
-// and a pair of words: scale (f32, amax / 127) and the sum of the 32 int8 (i32).
-inline constexpr uint32_t kActivationBlock = 32;
-
 struct NormSpec {
-  uint32_t width = 0;       // n, elements of a row
-  bool normalize = true;    // false: the values pass unchanged, for quantizing alone
-  bool residual = false;    // y = norm(x) × gain + residual
+  uint32_t width = 0;              // n, elements of a row
+  bool normalize = true;           // false: the values pass unchanged, for quantizing alone
+  bool residual = false;           // y = norm(x) × gain + residual
   bool residual_in_place = false;  // y is also the residual; f32 output alone
-  bool write_f32 = true;    // y as f32
-  bool write_int8 = false;  // y quantized; n must be a multiple of 32
+  bool write_f32 = true;           // y as f32
+  bool write_int8 = false;         // y quantized; n must be a multiple of 32
 };
 
 struct NormSchedule {
@@ -31,8 +28,8 @@ struct NormSchedule {
 NormSchedule default_schedule(const NormSpec& spec, const Caps& caps);
 
 // Launch on grid (rows, 1). Buffers in order: x [rows, n] f32; gain [n] f32 (when normalizing);
-// residual [rows, n] f32 (when asked and not in place); y [rows, n] f32; y_int8 [rows, n / 4] words; y_scales
-// [rows, n / 32] pairs (each when written). Param: eps f32 (when normalizing).
+// residual [rows, n] f32 (when asked and not in place); y [rows, n] f32; y_int8 [rows, n / 4]
+// words; y_scales [rows, n / 32] pairs (each when written). Param: eps f32 (when normalizing).
 Result<Kernel> build_norm(const NormSpec& spec, const NormSchedule& schedule);
 
 }  // namespace bp::kernels

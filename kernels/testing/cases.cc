@@ -71,6 +71,8 @@ void append_quantized(const Quantized& x, std::vector<Words>* buffers) {
   buffers->push_back(pairs);
 }
 
+}  // namespace
+
 // The kernel may round a quantum differently where the quotient is next to a half.
 std::string check_quantized(const Words& quants, const Words& pairs,
                             const std::vector<double>& want) {
@@ -92,8 +94,6 @@ std::string check_quantized(const Words& quants, const Words& pairs,
   }
   return "";
 }
-
-}  // namespace
 
 double reference_activation(Activation activation, double x) {
   switch (activation) {
@@ -494,7 +494,9 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
                .scale = 0.2f,
                .softcap = 10.0f};
   out.push_back(BP_TRY(attention_case(attention, {64, 1, 3}, 66)));
-  out.push_back(BP_TRY(combine_case(attention, 3, 64, 67)));
+  out.push_back(BP_TRY(combine_case(attention, 3, false, 67)));
+  attention.head_dim = 96;
+  out.push_back(BP_TRY(combine_case(attention, 5, true, 68)));
   out.push_back(BP_TRY(prompt_attention_case(
       attention, default_prompt_schedule(attention, caps, 19), {17, 0, 2}, {30, 9, 2}, 68)));
   attention = {.heads = 8, .kv_heads = 2, .head_dim = 64, .scale = 0.125f};

@@ -43,6 +43,10 @@ bool close(const std::vector<float>& got, const std::vector<double>& want, doubl
 
 double reference_activation(Activation activation, double x);
 
+// Is an int8 value (see library/quantize.h) what `want` rounds to? Empty when it is, else what not.
+std::string check_quantized(const Words& quants, const Words& pairs,
+                            const std::vector<double>& want);
+
 struct Case {
   std::string name;
   Kernel kernel;               // not legalized

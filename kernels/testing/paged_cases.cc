@@ -328,12 +328,11 @@ Result<Case> prompt_attention_case(const AttentionSpec& spec,
   return out;
 }
 
-Result<Case> combine_case(const AttentionSpec& spec, uint32_t splits, uint32_t threads,
-                          uint64_t seed) {
+Result<Case> combine_case(const AttentionSpec& spec, uint32_t splits, bool int8, uint64_t seed) {
   Random random(seed);
   Case out;
-  out.kernel = BP_TRY(build_attention_combine(spec, splits, threads));
-  out.name = fmt::format("combine_{}x{}", splits, spec.head_dim);
+  out.kernel = BP_TRY(build_attention_combine(spec, splits, int8));
+  out.name = fmt::format("combine_{}x{}{}", splits, spec.head_dim, int8 ? "_int8" : "");
   const size_t rows = 5, d = spec.head_dim;
   const std::vector<float> parts = random.uniform(rows * splits * d, -3, 3);
   std::vector<float> sums = random.uniform(rows * splits * 2, 0.5f, 4);
@@ -351,7 +350,14 @@ Result<Case> combine_case(const AttentionSpec& spec, uint32_t splits, uint32_t t
     for (double e : row) want.push_back(e / total);
   }
   out.grid_x = rows;
-  out.buffers = {words_of(parts), words_of(sums), poison(rows * d)};
+  out.buffers = {words_of(parts), words_of(sums)};
+  if (int8) {
+    out.buffers.push_back(poison(rows * d / 4));
+    out.buffers.push_back(poison(rows * d / 16));
+    out.check = [want](const std::vector<Words>& b) { return check_quantized(b[2], b[3], want); };
+    return out;
+  }
+  out.buffers.push_back(poison(rows * d));
   out.check = [want](const std::vector<Words>& b) { return compare(floats_of(b[2]), want, 1e-5); };
   return out;
 }

@@ -36,7 +36,6 @@ Result<Case> prompt_attention_case(const AttentionSpec& spec,
                                    const PromptAttentionSchedule& schedule,
                                    const std::vector<uint32_t>& queries,
                                    const std::vector<uint32_t>& contexts, uint64_t seed);
-Result<Case> combine_case(const AttentionSpec& spec, uint32_t splits, uint32_t threads,
-                          uint64_t seed);
+Result<Case> combine_case(const AttentionSpec& spec, uint32_t splits, bool int8, uint64_t seed);
 
 }  // namespace bp::kernels::testing

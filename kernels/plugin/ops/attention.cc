@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "kernels/library/prompt_attention.h"
+#include "kernels/library/quantize.h"
 #include "kernels/library/rope.h"
 #include "kernels/plugin/planner.h"
 
@@ -82,8 +83,12 @@ std::string key_of(const AttentionSpec& s) {
 // Attention for passes of up to `tokens` tokens, to `y`. With several parts, their results go to
 // the workspace, after its first `used` bytes, and a second launch joins them.
 Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tokens,
-                                  uint64_t context, const Argument& y, uint64_t used,
+                                  uint64_t context, const Int8Layout* quantized, uint64_t staging,
                                   Planner& planner, uint64_t* workspace) {
+  const uint64_t width = shape.heads * shape.head_dim;
+  const Argument y =
+      quantized != nullptr ? Argument{Argument::kWorkspace, 0, 0, staging} : output(0);
+  const uint64_t used = staging;
   const AttentionSpec spec = spec_of(shape);
   AttentionSchedule schedule =
       default_schedule(spec, planner.caps(), static_cast<uint32_t>(tokens),
@@ -101,7 +106,11 @@ Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tok
   launch.grid_y = Count::of(schedule.splits);
   if (schedule.splits == 1) {
     launch.arguments.push_back(y);
-    return Variant{tokens, {std::move(launch)}};
+    Variant out{tokens, {std::move(launch)}};
+    if (quantized != nullptr) {
+      out.launches.push_back(BP_TRY(quantize_launch(shape.tokens, width, y, *quantized, planner)));
+    }
+    return out;
   }
   const uint64_t rows = tokens * spec.heads * schedule.splits;
   const uint64_t partial_bytes = (rows * spec.head_dim * 4 + 255) / 256 * 256;
@@ -111,17 +120,26 @@ Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tok
   const Argument sums{Argument::kWorkspace, 0, used + partial_bytes, sums_bytes};
   launch.arguments.push_back(partial);
   launch.arguments.push_back(sums);
+  // Rows of a head are whole blocks of int8, so what joins the parts can also quantize.
+  const bool int8 = quantized != nullptr && spec.head_dim % kActivationBlock == 0;
   Launch join;
-  const uint32_t threads =
-      std::max(std::min<uint32_t>(128, planner.caps().max_threads), planner.caps().subgroup_size);
-  join.kernel =
-      BP_TRY(planner.kernel(fmt::format("combine {} s{}", spec.head_dim, schedule.splits), [&] {
-        return build_attention_combine(spec, schedule.splits, threads);
-      }));
-  join.arguments = {partial, sums, y};
+  join.kernel = BP_TRY(
+      planner.kernel(fmt::format("combine {} s{} int8 {}", spec.head_dim, schedule.splits, int8),
+                     [&] { return build_attention_combine(spec, schedule.splits, int8); }));
+  join.arguments = {partial, sums};
+  if (int8) {
+    join.arguments.push_back(quants(output(0), *quantized));
+    join.arguments.push_back(scales(output(0), *quantized));
+  } else {
+    join.arguments.push_back(y);
+  }
   join.grid_x = {shape.tokens, 1, spec.heads, 0};
   join.grid_y = Count::of(1);
-  return Variant{tokens, {std::move(launch), std::move(join)}};
+  Variant out{tokens, {std::move(launch), std::move(join)}};
+  if (quantized != nullptr && !int8) {
+    out.launches.push_back(BP_TRY(quantize_launch(shape.tokens, width, y, *quantized, planner)));
+  }
+  return out;
 }
 
 // Attention for prompts, where a tile of query tokens shares what it reads of the cache.
@@ -199,13 +217,9 @@ Result<Program> plan_attention(const ops::Op& op, Planner& planner) {
   const auto decode = [&](uint64_t tokens) -> Status {
     const uint64_t at_most = std::min(tokens, most);
     const bool quantizes = int8 && at_most <= kInt8Tokens;
-    const Argument y = quantizes ? Argument{Argument::kWorkspace, 0, 0, staging} : output(0);
-    Variant variant = BP_TRY(
-        attention_variant(shape, at_most, context, y, staging, planner, &program.workspace_bytes));
-    if (quantizes) {
-      variant.launches.push_back(BP_TRY(quantize_launch(shape.tokens, width, y, layout, planner)));
-    }
-    program.variants.push_back(std::move(variant));
+    program.variants.push_back(
+        BP_TRY(attention_variant(shape, at_most, context, quantizes ? &layout : nullptr, staging,
+                                 planner, &program.workspace_bytes)));
     return {};
   };
   // The number of parts, and with it the order of sums, depends on the tokens of a pass.
