@@ -515,6 +515,23 @@ TEST_F(Timeline, work_of_a_slow_device_is_waited_for) {
   ticks = 1;
 }
 
+// Whoever runs into an error frees the target and never signals.
+TEST_F(Timeline, a_read_that_no_signal_follows_is_never_handed_over) {
+  bp_buffer* a = alloc(4096);
+  write(a, counted(1024));
+  finish();
+  bp_stream* second = nullptr;
+  ASSERT_EQ(t.stream->create(device, &second, &error), BP_OK);
+  Words target(1024, 7);
+  ASSERT_EQ(t.stream->read(second, target.data(), a, 0, 4096, &error), BP_OK) << error.text;
+  EXPECT_EQ(read(a, 1024), counted(1024));
+  EXPECT_EQ(target, Words(1024, 7));
+  EXPECT_EQ(t.stream->destroy(second, nullptr), BP_OK);
+  EXPECT_EQ(read(a, 1024), counted(1024));
+  EXPECT_EQ(target, Words(1024, 7));
+  free(a);
+}
+
 TEST_F(Timeline, a_steady_state_creates_nothing) {
   bp_buffer* a = alloc(4096);
   const Words words = counted(16);

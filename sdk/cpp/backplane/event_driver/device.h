@@ -116,7 +116,11 @@ struct Device : DeviceFacts {
     const auto scope = enter();
     const Result result = api.event_query(event);
     *passed = result == 0;
-    return result == Api::kNotReady ? BP_OK : check(result, "work put on a stream", error);
+    if (result == 0 || result == Api::kNotReady) return BP_OK;
+    // Nobody can tell any more what has run: whatever the reason, that is a loss.
+    Result none = 0;
+    lost.compare_exchange_strong(none, result);
+    return check(result, "work put on a stream", error);
   }
   bp_status allocate_pinned(uint64_t bytes, void** out, bp_error* error) noexcept {
     const auto scope = enter();

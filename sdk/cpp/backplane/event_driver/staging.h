@@ -48,28 +48,20 @@ class Staging {
     });
   }
 
-  // Hands over what has arrived. A chunk of which the driver cannot say whether it has stays for
-  // the next call, and the failure is returned.
-  bp_status settle(bp_error* error) noexcept {
+  // Hands over what has arrived of the reads that a signal has followed; nothing on a device that
+  // is lost. Memory of other reads may be gone: whoever ran into an error never signals.
+  bp_status settle(bp_error* error) noexcept { return settle(false, error); }
+  // From now on the reads on that queue so far are to be handed over.
+  void signalled(Queue queue) noexcept {
     const std::lock_guard lock(mutex_);
-    bp_status first = BP_OK;
-    Chunk** link = &busy_;
-    while (*link != nullptr) {
-      Chunk* const chunk = *link;
-      bool passed = false;
-      const bp_status status =
-          device_->poll_event(chunk->event, &passed, first == BP_OK ? error : nullptr);
-      if (first == BP_OK) first = status;
-      if (status != BP_OK || !passed) {
-        link = &chunk->next;
-        continue;
-      }
-      if (chunk->to != nullptr) std::memcpy(chunk->to, chunk->memory, chunk->bytes);
-      *link = chunk->next;
-      chunk->next = free_;
-      free_ = chunk;
+    for (Chunk* c = busy_; c != nullptr; c = c->next) c->owed = c->owed || c->queue == queue;
+  }
+  // Forgets the reads on that queue that no signal has followed.
+  void abandon(Queue queue) noexcept {
+    const std::lock_guard lock(mutex_);
+    for (Chunk* c = busy_; c != nullptr; c = c->next) {
+      if (c->queue == queue && !c->owed) c->to = nullptr;
     }
-    return first;
   }
 
   // Releases all chunks. No copy may be under way any more.
@@ -95,10 +87,35 @@ class Staging {
     void* memory = nullptr;
     uint64_t capacity = 0;
     typename Device::Event event{};
+    Queue queue{};
     void* to = nullptr;  // where a read goes, NULL for a write
     uint64_t bytes = 0;
+    bool owed = false;  // a read that a signal has followed
     Chunk* next = nullptr;
   };
+
+  // With `all`, reads that no signal has followed are handed over as well.
+  bp_status settle(bool all, bp_error* error) noexcept {
+    const std::lock_guard lock(mutex_);
+    Chunk** link = &busy_;
+    while (*link != nullptr) {
+      if (const bp_status s = device_->status(error)) return s;
+      Chunk* const chunk = *link;
+      bool passed = chunk->to == nullptr || chunk->owed || all;
+      if (passed) {
+        if (const bp_status s = device_->poll_event(chunk->event, &passed, error)) return s;
+      }
+      if (!passed) {
+        link = &chunk->next;
+        continue;
+      }
+      if (chunk->to != nullptr) std::memcpy(chunk->to, chunk->memory, chunk->bytes);
+      *link = chunk->next;
+      chunk->next = free_;
+      free_ = chunk;
+    }
+    return BP_OK;
+  }
 
   template <class Copy>
   bp_status in_pieces(Queue queue, uint64_t bytes, bp_error* error, const Copy& copy) {
@@ -106,6 +123,8 @@ class Staging {
       const uint64_t piece = std::min(bytes - done, kLargeBytes);
       Chunk* chunk = nullptr;
       if (const bp_status s = take(piece, &chunk, error)) return s;
+      chunk->queue = queue;
+      chunk->owed = false;
       bp_status status = copy(chunk, done, piece);
       if (status == BP_OK) status = device_->record_event(chunk->event, queue, error);
       const std::lock_guard lock(mutex_);
@@ -127,8 +146,8 @@ class Staging {
   // A free chunk of that size: an old one, a new one, or the first that becomes free.
   bp_status take(uint64_t bytes, Chunk** out, bp_error* error) {
     const uint64_t capacity = bytes <= kSmallBytes ? kSmallBytes : kLargeBytes;
-    for (;;) {
-      if (const bp_status s = settle(error)) return s;
+    for (bool starved = false;; starved = true) {
+      if (const bp_status s = settle(starved, error)) return s;
       {
         const std::lock_guard lock(mutex_);
         for (Chunk** link = &free_; *link != nullptr; link = &(*link)->next) {

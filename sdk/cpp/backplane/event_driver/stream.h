@@ -61,6 +61,7 @@ struct StreamSlots {
         }
       }
       const Result waited = device->api.stream_synchronize(stream->queue);
+      device->staging.abandon(stream->queue);
       (void)device->settle(nullptr);
       device->api.stream_destroy(stream->queue);
       device->children.fetch_sub(1);

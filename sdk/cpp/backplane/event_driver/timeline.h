@@ -120,6 +120,7 @@ class EventTimeline {
       set_failure(status, own);
       return report(error);
     }
+    device_->staging.signalled(queue);
     node->queue = queue;
     node->value = last_ = value;
     (first_ == nullptr ? first_ : newest_->next) = node;
