@@ -225,6 +225,13 @@ void describe_caps(const Adapter& a, const Properties& p, bp_device_caps* caps) 
   const VkPhysicalDeviceLimits& limits = a.limits;
   caps->max_group_threads =
       std::min(limits.maxComputeWorkGroupInvocations, limits.maxComputeWorkGroupSize[0]);
+  // Kernels that demand a size have this limit besides; whoever reads the caps may demand any.
+  const uint64_t in_subgroups =
+      uint64_t{p.control.maxComputeWorkgroupSubgroups} * caps->subgroup_min;
+  if (caps->subgroup_required != 0 && in_subgroups != 0) {
+    caps->max_group_threads =
+        static_cast<uint32_t>(std::min<uint64_t>(caps->max_group_threads, in_subgroups));
+  }
   caps->shared_bytes = limits.maxComputeSharedMemorySize;
   caps->has_f16 = a.features12.shaderFloat16;
   caps->has_int8_dot = a.integer_dot && p.dot.integerDotProduct4x8BitPackedSignedAccelerated != 0;

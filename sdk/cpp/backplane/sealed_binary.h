@@ -58,8 +58,10 @@ inline bp_status unseal_binary(std::string_view architecture, const void* data, 
       seal.version != kBinaryVersion) {
     return fail(error, BP_INCOMPATIBLE, "the binary is none of this plugin's; compile anew");
   }
-  seal.architecture[sizeof seal.architecture - 1] = '\0';
-  if (architecture != seal.architecture) {
+  char expected[sizeof seal.architecture] = {};  // compared whole: no byte may be another
+  copy_text(expected, sizeof expected, architecture);
+  if (std::memcmp(expected, seal.architecture, sizeof expected) != 0) {
+    seal.architecture[sizeof seal.architecture - 1] = '\0';
     return fail(error, BP_INCOMPATIBLE, "the binary is for %s, not for %.*s; compile anew",
                 seal.architecture, static_cast<int>(architecture.size()), architecture.data());
   }
