@@ -2,11 +2,16 @@
 // Every model family, from its checkpoint through the compiler and the runtime to logits, against
 // what transformers computes from the same weights (make.py). The first part of each prompt goes
 // through in one pass, the rest token by token, so prompt and decode are both compared.
+//
+// On the CPU, or on the device that BACKPLANE_TEST_DEVICE names ("vulkan"), which then has to run
+// every step itself. A device that is not usable is skipped, or fails the test where
+// BACKPLANE_TEST_DEVICE_REQUIRED is set: a stand-in driver has no excuse.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -70,13 +75,48 @@ std::string message(const bp_error& error) {
   return error.text;
 }
 
+std::string device_name() {
+  const char* name = std::getenv("BACKPLANE_TEST_DEVICE");
+  return name == nullptr ? "cpu" : name;
+}
+
+std::string_view view(const bp_string& text) {
+  return {text.data == nullptr ? "" : text.data, text.length};
+}
+
+// Empty when one device of the plugin can be used, else why not.
+std::string why_unusable(const std::string& plugin) {
+  bp_error error = BP_ERROR_INIT;
+  uint32_t count = 0;
+  if (bp_device_count(&count, &error) != BP_OK) return message(error);
+  std::string reason = "no such plugin was built";
+  for (uint32_t i = 0; i < count; ++i) {
+    bp_device_entry entry{};
+    entry.size = sizeof entry;
+    if (bp_device_describe(i, &entry, &error) != BP_OK) return message(error);
+    if (view(entry.plugin) != plugin) continue;
+    if (entry.usable != 0) return {};
+    reason = view(entry.reason);
+  }
+  if (bp_plugin_count(&count, &error) != BP_OK) return message(error);
+  for (uint32_t i = 0; i < count; ++i) {
+    bp_plugin_entry entry{};
+    entry.size = sizeof entry;
+    if (bp_plugin_describe(i, &entry, &error) != BP_OK) return message(error);
+    if (view(entry.id) == plugin && entry.usable == 0) reason = view(entry.reason);
+  }
+  return reason;
+}
+
 // Logits of all positions, [tokens, vocabulary].
 std::vector<float> run(const fs::path& model_path, const Case& c) {
   bp_error error = BP_ERROR_INIT;
   bp_model* model = nullptr;
   EXPECT_EQ(bp_model_open(model_path.c_str(), nullptr, &model, &error), BP_OK) << message(error);
   bp_session_options options = BP_SESSION_OPTIONS_INIT;
-  options.device = {"cpu", 3};
+  const std::string device = device_name();
+  options.device = {device.data(), device.size()};
+  options.strict_placement = 1;
   options.kv_format = {"f32", 3};
   options.context_tokens = c.tokens.size();
   bp_session* session = nullptr;
@@ -133,6 +173,13 @@ class Architectures : public testing::Test {
     ASSERT_EQ(bp_plugin_path_add(plugins.c_str(), &error), BP_OK) << message(error);
   }
 
+  void SetUp() override {
+    const std::string reason = why_unusable(device_name());
+    if (reason.empty()) return;
+    ASSERT_EQ(std::getenv("BACKPLANE_TEST_DEVICE_REQUIRED"), nullptr) << reason;
+    GTEST_SKIP() << "skipped: " << device_name() << " is not usable: " << reason;
+  }
+
   // Mixtures of experts have bounds of their own: a router that is rounded may choose another
   // expert, which no small difference describes.
   void compare_all(const std::string& quant, Difference dense, Difference experts) {
@@ -157,11 +204,15 @@ class Architectures : public testing::Test {
       const Difference& bound = has_experts ? experts : dense;
       EXPECT_LE(difference.largest, bound.largest);
       EXPECT_LE(difference.rms, bound.rms);
+      if (std::getenv("BACKPLANE_TEST_VERBOSE") != nullptr) {
+        std::printf("  %s, %zu tokens: largest %.2e, rms %.2e\n", c.source.c_str(), c.tokens.size(),
+                    difference.largest, difference.rms);
+      }
       worst_largest = std::max(worst_largest, difference.largest);
       worst_rms = std::max(worst_rms, difference.rms);
     }
-    std::printf("%s: worst largest difference %.2e, worst rms %.2e\n", quant.c_str(), worst_largest,
-                worst_rms);
+    std::printf("%s on %s: worst largest difference %.2e, worst rms %.2e\n", quant.c_str(),
+                device_name().c_str(), worst_largest, worst_rms);
   }
 
   Scratch scratch_;
