@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "core/base/limits.h"
 #include "core/base/log.h"
@@ -48,45 +49,80 @@ Status Registry::add(const std::filesystem::path& path) {
   }
   std::lock_guard lock(mutex_);
   given_.push_back(real);
-  scanned_ = false;
+  found_ = false;
   return {};
 }
 
-void Registry::scan() {
-  if (scanned_) return;
-  scanned_ = true;
+void Registry::find() {
+  if (found_) return;
+  found_ = true;
   folders_ = plugin_search_folders(given_);
   reports_.clear();
   devices_.clear();
   for (Candidate& candidate : discover_plugins(folders_)) {
-    PluginReport report;
-    report.candidate = std::move(candidate);
-    auto known = loaded_.find(report.candidate.manifest_path);
-    if (!report.candidate.verdict.ok()) {
-      report.status = report.candidate.verdict;
-    } else if (known != loaded_.end()) {
-      report.plugin = known->second;
-      report.status = report.plugin->started() ? Status() : report.plugin->start();
-    } else {
-      auto plugin = Plugin::load(report.candidate);
-      if (plugin.ok()) {
-        report.plugin = plugin.value();
-        loaded_.emplace(report.candidate.manifest_path, report.plugin);
-        report.status = report.plugin->start();
-      } else {
-        report.status = std::move(plugin).status();
-      }
-    }
-    if (report.status.ok()) {
-      list_devices(report.plugin);
-    } else {
-      log::info("plugin '{}': {}", report.candidate.manifest_path.native(),
-                report.status.message());
-    }
-    reports_.push_back(std::move(report));
+    reports_.emplace_back().candidate = std::move(candidate);
   }
-  std::stable_sort(devices_.begin(), devices_.end(),
-                   [](const auto& a, const auto& b) { return rank_of(a) < rank_of(b); });
+}
+
+void Registry::start(PluginReport& report) {
+  if (report.asked) return;
+  report.asked = true;
+  auto known = loaded_.find(report.candidate.manifest_path);
+  if (!report.candidate.verdict.ok()) {
+    report.status = report.candidate.verdict;
+  } else if (known != loaded_.end()) {
+    report.plugin = known->second;
+    report.status = report.plugin->started() ? Status() : report.plugin->start();
+  } else {
+    auto plugin = Plugin::load(report.candidate);
+    if (plugin.ok()) {
+      report.plugin = plugin.value();
+      loaded_.emplace(report.candidate.manifest_path, report.plugin);
+      report.status = report.plugin->start();
+    } else {
+      report.status = std::move(plugin).status();
+    }
+  }
+  if (report.status.ok()) {
+    list_devices(report.plugin);
+  } else {
+    log::info("plugin '{}': {}", report.candidate.manifest_path.native(), report.status.message());
+  }
+}
+
+void Registry::start_all() {
+  find();
+  for (PluginReport& report : reports_) start(report);
+  sort_devices();
+}
+
+// Drivers cost time and memory, so those of other cards stay closed.
+void Registry::start_for(std::string_view plugin_id) {
+  find();
+  bool any = false;
+  for (PluginReport& report : reports_) {
+    const Manifest& manifest = report.candidate.manifest;
+    const auto is = [&](std::string_view kind) {
+      return std::find(manifest.kinds.begin(), manifest.kinds.end(), kind) != manifest.kinds.end();
+    };
+    if (manifest.id != plugin_id && (is("device") || !is("kernel"))) continue;
+    any = any || manifest.id == plugin_id;
+    start(report);
+  }
+  if (!any) return start_all();  // whoever asked is told what there is
+  sort_devices();
+}
+
+// By rank, then in the order of the search, whichever was started first.
+void Registry::sort_devices() {
+  const auto place = [&](const DeviceEntry& entry) {
+    return std::find_if(reports_.begin(), reports_.end(),
+                        [&](const PluginReport& r) { return r.plugin == entry.plugin; }) -
+           reports_.begin();
+  };
+  std::stable_sort(devices_.begin(), devices_.end(), [&](const auto& a, const auto& b) {
+    return std::make_pair(rank_of(a), place(a)) < std::make_pair(rank_of(b), place(b));
+  });
 }
 
 void Registry::list_devices(Plugin* plugin) {
@@ -123,19 +159,19 @@ void Registry::list_devices(Plugin* plugin) {
 
 std::vector<PluginReport> Registry::plugins() {
   std::lock_guard lock(mutex_);
-  scan();
+  start_all();
   return reports_;
 }
 
 std::vector<SearchFolder> Registry::folders() {
   std::lock_guard lock(mutex_);
-  scan();
+  find();
   return folders_;
 }
 
 std::vector<DeviceEntry> Registry::devices() {
   std::lock_guard lock(mutex_);
-  scan();
+  start_all();
   return devices_;
 }
 
@@ -164,14 +200,18 @@ Result<DeviceEntry> Registry::choose(std::string_view selector) {
 
 Result<std::shared_ptr<Device>> Registry::open(std::string_view selector) try {
   std::lock_guard lock(mutex_);
-  scan();
+  if (selector.empty() || selector == "auto") {
+    start_all();
+  } else {
+    start_for(selector.substr(0, selector.find(':')));
+  }
   const DeviceEntry entry = BP_TRY(choose(selector));
   if (auto existing = open_[entry.id].lock(); existing != nullptr && existing->status().ok()) {
     return existing;
   }
   std::vector<Plugin*> plugins;
   for (const PluginReport& report : reports_) {
-    if (report.status.ok()) plugins.push_back(report.plugin);
+    if (report.asked && report.status.ok()) plugins.push_back(report.plugin);
   }
   auto device = BP_TRY(Device::open(entry, plugins));
   open_[entry.id] = device;

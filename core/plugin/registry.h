@@ -14,9 +14,10 @@ struct PluginReport {
   Candidate candidate;
   Plugin* plugin = nullptr;  // null when it could not be loaded
   Status status;             // OK when it is in use
+  bool asked = false;        // the plugin was asked to start; until then status says nothing
 };
 
-// Thread-safe. Scans, loads and starts plugins on first use; each plugin once per process.
+// Thread-safe. Finds plugins on first use, and starts those that are needed, each once a process.
 class Registry {
  public:
   static Registry& shared();
@@ -30,17 +31,23 @@ class Registry {
   // Devices of all started plugins; unusable ones say why. cpu:0 comes last: the fallback.
   std::vector<DeviceEntry> devices();
 
+  // Starts what that needs: the named plugin and those of kernels alone, or for "auto" all of them.
   // Opens "cpu", "vulkan", "vulkan:1" or "auto" (the first discrete, else integrated, else CPU
   // device). NOT_FOUND lists what there is, UNAVAILABLE says why the plugin is not usable.
   Result<std::shared_ptr<Device>> open(std::string_view selector);
 
  private:
-  void scan();                                            // needs mutex_
-  void list_devices(Plugin* plugin);                      // needs mutex_
-  Result<DeviceEntry> choose(std::string_view selector);  // needs mutex_
+  // All of these need mutex_.
+  void find();  // manifests, nothing loaded
+  void start_all();
+  void start_for(std::string_view plugin_id);  // and plugins that bring kernels alone
+  void start(PluginReport& report);
+  void sort_devices();
+  void list_devices(Plugin* plugin);
+  Result<DeviceEntry> choose(std::string_view selector);
 
   std::mutex mutex_;  // guards everything below
-  bool scanned_ = false;
+  bool found_ = false;
   std::vector<std::filesystem::path> given_;
   std::vector<SearchFolder> folders_;
   std::vector<PluginReport> reports_;

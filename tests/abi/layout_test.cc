@@ -446,7 +446,7 @@ TEST(Layout, tables_have_no_tail_padding) {
   EXPECT_EQ(sizeof(bp_device_info),
             offsetof(bp_device_info, reserved) + sizeof(bp_device_info::reserved));
   EXPECT_EQ(sizeof(bp_device_caps),
-            offsetof(bp_device_caps, dialect_version) + sizeof(bp_device_caps::dialect_version));
+            offsetof(bp_device_caps, reserved) + sizeof(bp_device_caps::reserved));
   EXPECT_EQ(sizeof(bp_device_api), offsetof(bp_device_api, native) + sizeof(bp_device_api::native));
   EXPECT_EQ(sizeof(bp_heap), offsetof(bp_heap, alignment) + sizeof(bp_heap::alignment));
   EXPECT_EQ(sizeof(bp_import), offsetof(bp_import, length) + sizeof(bp_import::length));
@@ -465,11 +465,11 @@ TEST(Layout, tables_have_no_tail_padding) {
   EXPECT_EQ(sizeof(bp_operand), offsetof(bp_operand, value) + sizeof(bp_operand::value));
   EXPECT_EQ(sizeof(bp_attribute),
             offsetof(bp_attribute, string_value) + sizeof(bp_attribute::string_value));
-  EXPECT_EQ(sizeof(bp_op), offsetof(bp_op, layer) + sizeof(bp_op::layer));
+  EXPECT_EQ(sizeof(bp_op), offsetof(bp_op, reserved) + sizeof(bp_op::reserved));
   EXPECT_EQ(sizeof(bp_symbol_range),
             offsetof(bp_symbol_range, maximum) + sizeof(bp_symbol_range::maximum));
   EXPECT_EQ(sizeof(bp_weight), offsetof(bp_weight, digest) + sizeof(bp_weight::digest));
-  EXPECT_EQ(sizeof(bp_match), offsetof(bp_match, reason) + sizeof(bp_match::reason));
+  EXPECT_EQ(sizeof(bp_match), offsetof(bp_match, reserved) + sizeof(bp_match::reserved));
   EXPECT_EQ(sizeof(bp_bind_info),
             offsetof(bp_bind_info, module_api) + sizeof(bp_bind_info::module_api));
   EXPECT_EQ(sizeof(bp_operand_buffer),
@@ -477,7 +477,7 @@ TEST(Layout, tables_have_no_tail_padding) {
   EXPECT_EQ(sizeof(bp_kernel_launch),
             offsetof(bp_kernel_launch, workspace) + sizeof(bp_kernel_launch::workspace));
   EXPECT_EQ(sizeof(bp_kernel_api),
-            offsetof(bp_kernel_api, release) + sizeof(bp_kernel_api::release));
+            offsetof(bp_kernel_api, placement_release) + sizeof(bp_kernel_api::placement_release));
   EXPECT_EQ(sizeof(bp_plugin_entry),
             offsetof(bp_plugin_entry, reason) + sizeof(bp_plugin_entry::reason));
   EXPECT_EQ(sizeof(bp_device_entry),
