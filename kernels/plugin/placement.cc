@@ -2,6 +2,7 @@
 #include "kernels/plugin/placement.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "kernels/library/norm.h"
 #include "kernels/library/weights.h"
@@ -9,10 +10,20 @@
 namespace bp::kernels {
 namespace {
 
+// Below so many weights a product takes little longer than its launch, and floats cost nothing.
+// With few elements in a sum, rounding also averages out less. The variable is for tests.
+uint64_t least_elements() {
+  constexpr uint64_t kLeastElements = uint64_t{1} << 22;
+  const char* const said = std::getenv("BACKPLANE_INT8_ELEMENTS");
+  return said == nullptr ? kLeastElements : std::strtoull(said, nullptr, 10);
+}
+
 bool is_int8_weight(const ops::Operand& weight) {
-  if (!weight.is_weight() || static_cast<size_t>(weight.format) >= ops::kWeightFormatCount) {
+  if (!weight.is_weight() || weight.rank != 2 ||
+      static_cast<size_t>(weight.format) >= ops::kWeightFormatCount) {
     return false;
   }
+  if (weight.dims[0].offset * weight.dims[1].offset < least_elements()) return false;
   const WeightReader* reader =
       find_weight_reader(kWeightFormats[static_cast<size_t>(weight.format)].name);
   return reader != nullptr && reader->has_int8();

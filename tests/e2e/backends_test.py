@@ -18,6 +18,9 @@ REQUIRED = bool(os.environ.get("BP_BACKEND_REQUIRED"))  # a stand-in: it cannot 
 FULL = os.environ.get("BACKPLANE_TEST_FULL") == "1"
 TOKENS = 64 if FULL else 24
 BOUND = 1e-2  # of the largest logit
+# Quantized weights meet activations of 8 bits on some devices (and on some processors), rounded once
+# for every 32 of them: 0.4 % of the largest each, which the layers add up.
+INT8_BOUND = 3e-2
 CONTEXT = 512
 
 HEROES = ("fox", "bear", "boat", "lantern", "tailor", "little cloud", "wooden horse", "mouse",
@@ -99,7 +102,7 @@ class Backend(ProgramTest):
                          "0", "--ignore-eos", "--json", "--strict-placement", "--device", device,
                          *more, env=env, timeout=900)  # a cold start of a busy machine
 
-    def hold(self, name, path, tokenize):
+    def hold(self, name, path, tokenize, bound=BOUND):
         """Every prompt through the CPU and the backend, with the CPU's tokens for both."""
         if SANITIZED:
             self.skipTest("Python cannot load a sanitized library")
@@ -113,7 +116,7 @@ class Backend(ProgramTest):
                     for at, (_, reference) in enumerate(expected):
                         logits = here.feed([expected[at - 1][0]] if at else ids)
                         difference = tally.add(index, at, reference, logits)
-                        self.assertLessEqual(difference, BOUND, f"{name}, prompt {index}, token "
+                        self.assertLessEqual(difference, bound, f"{name}, prompt {index}, token "
                                              f"{at}: best {best(reference)}, {best(logits)}")
         print(f"{self.device} {name}: {len(PROMPTS)} prompts x {TOKENS} tokens, "
               f"{len(tally.flips)} flipped, logits at most {tally.worst:.1e} apart", flush=True)
@@ -121,10 +124,20 @@ class Backend(ProgramTest):
             print(f"  {flip}")
         self.assertEqual(tally.positions, len(PROMPTS) * TOKENS)
         # Ties within the bound are rare; a backend that mixes tokens up has many.
-        self.assertLessEqual(len(tally.flips), max(1, tally.positions // 50))
+        flips = tally.positions // (50 if bound == BOUND else 20)
+        self.assertLessEqual(len(tally.flips), max(1, flips))
 
     def test_the_demo_model_at_q8_says_what_the_cpu_says(self):
         self.hold("demo q8_g32", self.demo("q8_g32"), lambda m, x: m.tokenize_chat(chat(x)))
+
+    def test_activations_of_8_bits_stay_close(self):
+        # Devices with int8 products use them for large matrices; here for small ones too.
+        os.environ["BACKPLANE_INT8_ELEMENTS"] = "1"
+        try:
+            self.hold("demo q8_g32, int8", self.demo("q8_g32"),
+                      lambda m, x: m.tokenize_chat(chat(x)), INT8_BOUND)
+        finally:
+            del os.environ["BACKPLANE_INT8_ELEMENTS"]
 
     def test_the_demo_model_at_f16_says_what_the_cpu_says(self):
         self.hold("demo f16", self.demo("f16"), lambda m, x: m.tokenize_chat(chat(x)))
