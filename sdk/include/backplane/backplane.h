@@ -350,7 +350,7 @@ BP_API void bp_session_cancel(bp_session* session);
 
 typedef struct bp_session_stats {
   uint32_t size;
-  uint32_t launches_per_token; /* kernels of the last forward pass */
+  uint32_t launches_per_token; /* commands that a pass of one token puts on the device */
   uint64_t prompt_tokens;      /* since creation */
   uint64_t prompt_ns;
   uint64_t generated_tokens;
