@@ -3,6 +3,8 @@
 
 #include <random>
 
+#include "apps/cli/terminal.h"
+
 namespace bp::cli {
 
 void RuntimeOptions::add_to(CLI::App* command, bool with_model) {
@@ -88,7 +90,14 @@ Result<ModelHandle> open_any_model(const std::string& source) {
 
 Result<SessionHandle> create_session(bp_model* model, const RuntimeOptions& options) {
   if (options.threads != 0) BP_TRY(call(bp_threads_set, options.threads));
-  const bp_session_options read = options.session_options();
+  bp_session_options read = options.session_options();
+  ProgressBar progress("Preparing kernels for " + options.device, ProgressBar::Unit::kSteps);
+  InterruptScope interrupt;
+  read.progress_user = &progress;
+  read.progress = [](void* user, uint64_t done, uint64_t total) -> int32_t {
+    static_cast<ProgressBar*>(user)->update(done, total, "");
+    return InterruptScope::interrupted() ? 1 : 0;
+  };
   bp_session* session = nullptr;
   BP_TRY(call(bp_session_create, model, &read, &session));
   return SessionHandle(session);

@@ -12,10 +12,12 @@
 
 namespace bp::cli {
 
-// One line on stderr that is redrawn in place; nothing at all when stderr is no terminal.
+// One line on stderr that is redrawn in place; nothing at all when stderr is no terminal, nor for
+// work that is done within a third of a second.
 class ProgressBar {
  public:
-  explicit ProgressBar(std::string label);
+  enum class Unit { kBytes, kSteps };
+  explicit ProgressBar(std::string label, Unit unit = Unit::kBytes);
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
@@ -23,6 +25,7 @@ class ProgressBar {
 
  private:
   std::string label_;
+  Unit unit_;
   bool shown_;
   bool drawn_ = false;
   std::chrono::steady_clock::time_point start_;

@@ -111,7 +111,7 @@ std::vector<std::string> layout() {
   FIELD(bp_device_caps, dialect);
   FIELD(bp_device_caps, dialect_version);
   FIELD(bp_device_caps, buffer_offset_alignment);
-  FIELD(bp_device_caps, reserved);
+  FIELD(bp_device_caps, has_early_launch);
   TYPE(bp_device_api);
   FIELD(bp_device_api, size);
   FIELD(bp_device_api, reserved);
@@ -183,6 +183,8 @@ std::vector<std::string> layout() {
   FIELD(bp_module_source, buffer_count);
   FIELD(bp_module_source, param_words);
   FIELD(bp_module_source, shared_bytes);
+  FIELD(bp_module_source, flags);
+  FIELD(bp_module_source, reserved);
   TYPE(bp_launch_buffer);
   FIELD(bp_launch_buffer, buffer);
   FIELD(bp_launch_buffer, offset);
@@ -351,6 +353,8 @@ std::vector<std::string> layout() {
   FIELD(bp_session_options, kv_format);
   FIELD(bp_session_options, context_tokens);
   FIELD(bp_session_options, batch_tokens);
+  FIELD(bp_session_options, progress);
+  FIELD(bp_session_options, progress_user);
   TYPE(bp_memory_estimate);
   FIELD(bp_memory_estimate, size);
   FIELD(bp_memory_estimate, reserved);
@@ -446,7 +450,7 @@ TEST(Layout, tables_have_no_tail_padding) {
   EXPECT_EQ(sizeof(bp_device_info),
             offsetof(bp_device_info, reserved) + sizeof(bp_device_info::reserved));
   EXPECT_EQ(sizeof(bp_device_caps),
-            offsetof(bp_device_caps, reserved) + sizeof(bp_device_caps::reserved));
+            offsetof(bp_device_caps, has_early_launch) + sizeof(bp_device_caps::has_early_launch));
   EXPECT_EQ(sizeof(bp_device_api), offsetof(bp_device_api, native) + sizeof(bp_device_api::native));
   EXPECT_EQ(sizeof(bp_heap), offsetof(bp_heap, alignment) + sizeof(bp_heap::alignment));
   EXPECT_EQ(sizeof(bp_import), offsetof(bp_import, length) + sizeof(bp_import::length));
@@ -456,7 +460,7 @@ TEST(Layout, tables_have_no_tail_padding) {
   EXPECT_EQ(sizeof(bp_stream_api),
             offsetof(bp_stream_api, recording_destroy) + sizeof(bp_stream_api::recording_destroy));
   EXPECT_EQ(sizeof(bp_module_source),
-            offsetof(bp_module_source, shared_bytes) + sizeof(bp_module_source::shared_bytes));
+            offsetof(bp_module_source, reserved) + sizeof(bp_module_source::reserved));
   EXPECT_EQ(sizeof(bp_launch_buffer),
             offsetof(bp_launch_buffer, bytes) + sizeof(bp_launch_buffer::bytes));
   EXPECT_EQ(sizeof(bp_launch), offsetof(bp_launch, reserved) + sizeof(bp_launch::reserved));
@@ -488,8 +492,8 @@ TEST(Layout, tables_have_no_tail_padding) {
             offsetof(bp_model_info, licence) + sizeof(bp_model_info::licence));
   EXPECT_EQ(sizeof(bp_chat_request),
             offsetof(bp_chat_request, variables) + sizeof(bp_chat_request::variables));
-  EXPECT_EQ(sizeof(bp_session_options),
-            offsetof(bp_session_options, batch_tokens) + sizeof(bp_session_options::batch_tokens));
+  EXPECT_EQ(sizeof(bp_session_options), offsetof(bp_session_options, progress_user) +
+                                            sizeof(bp_session_options::progress_user));
   EXPECT_EQ(sizeof(bp_memory_estimate),
             offsetof(bp_memory_estimate, total_bytes) + sizeof(bp_memory_estimate::total_bytes));
   EXPECT_EQ(sizeof(bp_logit_bias), offsetof(bp_logit_bias, bias) + sizeof(bp_logit_bias::bias));
