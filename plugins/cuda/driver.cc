@@ -19,6 +19,8 @@ namespace bp::cuda {
 namespace {
 
 constexpr int kMinDriverVersion = 12000;
+constexpr int kEarlyLaunchVersion = 12030;  // the first whose graphs keep it
+constexpr int kEarlyLaunch = 6;             // CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
 constexpr int kMinCompilerMajor = 12;
 constexpr int kMaxCompilerMajor = 13;  // newest whose entry points are known to be as declared
 constexpr Driver::Result kStubLibrary = 34;
@@ -161,6 +163,7 @@ bp_probe_result try_driver() {
                                                 version_text(kMinDriverVersion) + " is needed");
   }
   if (!resolve_driver(&library, d.get())) return verdict(BP_PROBE_BROKEN, library.error());
+  if (d->version >= kEarlyLaunchVersion) (void)library.resolve("cuLaunchKernelEx", &d->launch_with);
   if (const Driver::Result result = d->init(0)) return judge_init(*d, result);
   int count = 0;
   if (const Driver::Result result = d->device_count(&count)) {
@@ -217,6 +220,19 @@ std::string Driver::describe(Result result) const {
   std::string out = name;
   if (error_string(result, &words) == 0 && words != nullptr) out += std::string(": ") + words;
   return out;
+}
+
+Driver::Result Driver::launch(FunctionHandle function, const unsigned (&grid)[3], unsigned threads,
+                              unsigned shared_bytes, Queue queue, void** arguments,
+                              bool early) const noexcept {
+  if (!early) {
+    return launch_kernel(function, grid[0], grid[1], grid[2], threads, 1, 1, shared_bytes, queue,
+                         arguments, nullptr);
+  }
+  LaunchAttribute attribute{kEarlyLaunch, 0, {1}};
+  const LaunchConfig config{
+      {grid[0], grid[1], grid[2]}, {threads, 1, 1}, shared_bytes, queue, &attribute, 1};
+  return launch_with(&config, function, arguments, nullptr);
 }
 
 bp_status Driver::status_of(Result result) noexcept {

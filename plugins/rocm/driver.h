@@ -52,8 +52,8 @@
   X(module_function, "hipModuleGetFunction", FunctionHandle*, ModuleHandle, const char*)      \
   X(function_get, "hipFuncGetAttribute", int*, int, FunctionHandle)                           \
   X(function_set, "hipFuncSetAttribute", FunctionHandle, int, int)                            \
-  X(launch, "hipModuleLaunchKernel", FunctionHandle, unsigned, unsigned, unsigned, unsigned,  \
-    unsigned, unsigned, unsigned, Queue, void**, void**)
+  X(launch_kernel, "hipModuleLaunchKernel", FunctionHandle, unsigned, unsigned, unsigned,     \
+    unsigned, unsigned, unsigned, unsigned, Queue, void**, void**)
 
 // Entry points of hipRTC.
 #define BP_ROCM_COMPILER_ENTRIES(X)                                                 \
@@ -139,6 +139,12 @@ struct Driver {
   bp_status target_option(const std::string& target, std::string* option, bp_error* error) const;
   Result open_context(int ordinal, Context* out) const noexcept;
   void close_context(int ordinal, bool lost) const noexcept;
+  // Groups are one-dimensional. Nothing begins early here.
+  Result launch(FunctionHandle function, const unsigned (&grid)[3], unsigned threads,
+                unsigned shared_bytes, Queue queue, void** arguments, bool) const noexcept {
+    return launch_kernel(function, grid[0], grid[1], grid[2], threads, 1, 1, shared_bytes, queue,
+                         arguments, nullptr);
+  }
   void* native(Context context) const noexcept {
     return reinterpret_cast<void*>(static_cast<intptr_t>(context));
   }
