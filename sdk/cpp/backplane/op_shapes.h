@@ -73,8 +73,12 @@ inline bool check_cache(const Operand& cache, uint64_t kv_heads, uint64_t page_s
                         uint64_t head_dim, const char* slot, Reason& reason) {
   if (cache.role != BP_ROLE_STATE) return reason.no("%s is no state", slot);
   if (cache.format != Format::kF32 && cache.format != Format::kF16 &&
-      cache.format != Format::kBf16) {
-    return reason.no("%s: caches are f32, f16 or bf16", slot);
+      cache.format != Format::kBf16 && cache.format != Format::kQ8) {
+    return reason.no("%s: caches are f32, f16, bf16 or q8", slot);
+  }
+  if (cache.format == Format::kQ8 && head_dim % kCacheBlock != 0) {
+    return reason.no("%s: q8 takes heads of a multiple of %u elements, not %" PRIu64, slot,
+                     kCacheBlock, head_dim);
   }
   if (cache.rank != 4) return reason.no("%s has rank %u, expected is 4", slot, cache.rank);
   return check_extent(cache, 1, kv_heads, slot, reason) &&
