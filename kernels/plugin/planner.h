@@ -44,9 +44,6 @@ class Planner {
 
 // ---- pieces that the families share -------------------------------------------------------------
 
-inline std::string_view format_name(ops::Format format) {
-  return kWeightFormats[static_cast<size_t>(format)].name;
-}
 inline const WeightFormat& format_of(ops::Format format) {
   return kWeightFormats[static_cast<size_t>(format)];
 }

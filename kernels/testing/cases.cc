@@ -448,6 +448,27 @@ Status add_expert_samples(const Caps& caps, std::vector<Case>* cases) {
   return {};
 }
 
+// Heads whose scales fill their words, and heads whose do not.
+Status add_q8_cache_samples(const Caps& caps, std::vector<Case>* cases) {
+  std::vector<Case>& out = *cases;
+  uint64_t seed = 80;
+  for (uint32_t head_dim : {64u, 96u}) {
+    RopeSpec rope{.cache = "q8", .heads = 4, .kv_heads = 2, .head_dim = head_dim, .rotary_dim = 32};
+    for (RopePart part : {RopePart::kAll, RopePart::kKey, RopePart::kValue}) {
+      if (part == RopePart::kAll && caps.max_buffers < 9) continue;
+      rope.part = part;
+      out.push_back(BP_TRY(rope_case(rope, 4, ++seed)));
+    }
+    const AttentionSpec attention{
+        .cache = "q8", .heads = 8, .kv_heads = 2, .head_dim = head_dim, .scale = 0.125f};
+    out.push_back(
+        BP_TRY(attention_case(attention, default_schedule(attention, caps, 3, 77), ++seed)));
+    out.push_back(BP_TRY(prompt_attention_case(
+        attention, default_prompt_schedule(attention, caps, 19), {17, 0, 2}, {30, 9, 2}, ++seed)));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<Case>> sample_cases(const Caps& caps) {
@@ -502,6 +523,7 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
   attention = {.heads = 8, .kv_heads = 2, .head_dim = 64, .scale = 0.125f};
   out.push_back(BP_TRY(prompt_attention_case(attention, default_prompt_schedule(attention, caps),
                                              {5, 30}, {41, 30}, 69)));
+  BP_TRY(add_q8_cache_samples(caps, &out));
   return out;
 }
 
