@@ -38,6 +38,7 @@ constexpr Family kFamilies[] = {
     {"embed", plan_embed},
     {"gather_rows", plan_gather_rows},
     {"rms_norm", plan_rms_norm},
+    {"layer_norm", plan_layer_norm},
     {"row_sums", plan_row_sums},
     {"rope_kv_write", plan_rope_kv_write},
     {"attention", plan_attention},

@@ -275,6 +275,33 @@ struct RmsNormShape {
   }
 };
 
+struct LayerNormShape {
+  uint64_t columns = 0;  // n
+  bool has_bias = false, has_residual = false;
+  double eps = 0;
+  bp_dim tokens{};
+
+  bool read(const Op& op, Reason& reason) {
+    const Operand &x = op.input(0), &bias = op.input(2), &residual = op.input(3), &y = op.output(0);
+    if (!check_counts(op, 2, 4, 1, reason) || !check_attributes(op, {"eps"}, reason) ||
+        !check_value(x, Format::kF32, 2, "x", reason) ||
+        !check_value(y, Format::kF32, 2, "y", reason) || !check_same(x, 0, y, 0, "y", reason) ||
+        !check_same(x, 1, y, 1, "y", reason)) {
+      return false;
+    }
+    if (!x.constant_dim(1, &columns)) return reason.no("x has no constant width");
+    if (!check_vector(op.input(1), columns, "gain", reason) ||
+        (bias.present() && !check_vector(bias, columns, "bias", reason)) ||
+        !internal::check_residual(residual, y, reason)) {
+      return false;
+    }
+    has_bias = bias.present();
+    has_residual = residual.present();
+    tokens = x.dims[0];
+    return op.float_attribute("eps", true, &eps, reason);
+  }
+};
+
 struct GatherRowsShape {
   uint64_t columns = 0;  // n
   bp_dim tokens{}, outputs{};

@@ -35,25 +35,47 @@ inline void for_each4(uint64_t count, const Body& body) {
   if (i < count) body(i, count - i);
 }
 
-void rms_norm(const float* x, const float* gain, const float* residual, double eps, uint64_t count,
-              float* y) {
+// y = (x - mean) × (1 / sqrt(mean((x - mean)²) + eps)) × gain + bias + residual.
+inline void norm(const float* x, float mean, const float* gain, const float* bias,
+                 const float* residual, double eps, uint64_t count, float* y) {
+  const float32x4_t middle = vdupq_n_f32(mean);
+  const uint32_t order[4] = {0, 1, 2, 3};
   // Squares in double: rows of large activations would lose the small ones otherwise.
   float64x2_t low = vdupq_n_f64(0);
   float64x2_t high = vdupq_n_f64(0);
   for_each4(count, [&](uint64_t i, uint64_t n) {
-    const float32x4_t v = load_part(x + i, n);
+    const uint32x4_t inside = vcltq_u32(vld1q_u32(order), vdupq_n_u32(static_cast<uint32_t>(n)));
+    const float32x4_t all = vsubq_f32(load_part(x + i, n), middle);
+    const float32x4_t v = vbslq_f32(inside, all, vdupq_n_f32(0));
     const float64x2_t a = vcvt_f64_f32(vget_low_f32(v));
     const float64x2_t b = vcvt_high_f64_f32(v);
     low = vfmaq_f64(low, a, a);
     high = vfmaq_f64(high, b, b);
   });
-  const double mean = vaddvq_f64(vaddq_f64(low, high)) / static_cast<double>(count) + eps;
-  const float factor = static_cast<float>(1 / vget_lane_f64(vsqrt_f64(vdup_n_f64(mean)), 0));
+  const double variance = vaddvq_f64(vaddq_f64(low, high)) / static_cast<double>(count) + eps;
+  const float factor = static_cast<float>(1 / vget_lane_f64(vsqrt_f64(vdup_n_f64(variance)), 0));
   for_each4(count, [&](uint64_t i, uint64_t n) {
-    const float32x4_t v = vmulq_n_f32(load_part(x + i, n), factor);
-    const float32x4_t r = residual == nullptr ? vdupq_n_f32(0) : load_part(residual + i, n);
+    const float32x4_t v = vmulq_n_f32(vsubq_f32(load_part(x + i, n), middle), factor);
+    float32x4_t r = residual == nullptr ? vdupq_n_f32(0) : load_part(residual + i, n);
+    if (bias != nullptr) r = vaddq_f32(r, load_part(bias + i, n));
     store_part(y + i, n, vfmaq_f32(r, v, load_part(gain + i, n)));
   });
+}
+
+void rms_norm(const float* x, const float* gain, const float* residual, double eps, uint64_t count,
+              float* y) {
+  norm(x, 0, gain, nullptr, residual, eps, count, y);
+}
+
+void layer_norm(const float* x, const float* gain, const float* bias, const float* residual,
+                double eps, uint64_t count, float* y) {
+  float64x2_t sum = vdupq_n_f64(0);
+  for_each4(count, [&](uint64_t i, uint64_t n) {
+    const float32x4_t v = load_part(x + i, n);
+    sum = vaddq_f64(sum, vaddq_f64(vcvt_f64_f32(vget_low_f32(v)), vcvt_high_f64_f32(v)));
+  });
+  const double mean = vaddvq_f64(sum) / static_cast<double>(count);
+  norm(x, static_cast<float>(mean), gain, bias, residual, eps, count, y);
 }
 
 void gate(int activation, const float* gates, const float* ups, uint64_t count, float* y) {
@@ -375,6 +397,7 @@ void scale(float factor, uint64_t count, float* x) {
 extern const VectorSet kNeonVectors;
 const VectorSet kNeonVectors = {
     rms_norm,
+    layer_norm,
     gate,
     finish,
     rotate_halves,

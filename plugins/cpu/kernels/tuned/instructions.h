@@ -98,6 +98,10 @@ struct VectorSet {
   // y = x × (1 / sqrt(mean(x²) + eps)) × gain (+ residual, which may be NULL or equal y).
   void (*rms_norm)(const float* x, const float* gain, const float* residual, double eps,
                    uint64_t count, float* y);
+  // y = (x - mean(x)) × (1 / sqrt(variance(x) + eps)) × gain (+ bias) (+ residual), either may be
+  // NULL, and the residual equal y.
+  void (*layer_norm)(const float* x, const float* gain, const float* bias, const float* residual,
+                     double eps, uint64_t count, float* y);
   // y = act(gate) × up; activation as the number of Activation.
   void (*gate)(int activation, const float* gate, const float* up, uint64_t count, float* y);
   // y = cap(act(x)) (+ residual), softcap <= 0 means none.

@@ -32,6 +32,27 @@ class RmsNorm final : public RmsNormOp {
   const InstructionSet* set_;
 };
 
+class LayerNorm final : public LayerNormOp {
+ public:
+  explicit LayerNorm(const InstructionSet* set) : set_(set) {}
+  const char* variant() const override { return set_->name; }
+
+  bp_status run(const Run& run, bp_error*) const override {
+    const auto body = [&](uint64_t begin, uint64_t end, uint32_t) {
+      for (uint64_t t = begin; t < end; ++t) {
+        const uint64_t at = t * columns_;
+        set_->vectors.layer_norm(run.in[0].f32() + at, gain_, bias_,
+                                 run.in[3].data == nullptr ? nullptr : run.in[3].f32() + at, eps_,
+                                 columns_, run.out[0].f32() + at);
+      }
+    };
+    return parallel_for(run.in[0].dims[0], std::max<uint64_t>(1, 32768 / columns_), body);
+  }
+
+ private:
+  const InstructionSet* set_;
+};
+
 class RopeKvWrite final : public RopeKvWriteOp {
  public:
   explicit RopeKvWrite(const InstructionSet* set) : set_(set) {}
@@ -90,6 +111,9 @@ class RopeKvWrite final : public RopeKvWriteOp {
 
 std::unique_ptr<Kernel> create_rms_norm(const InstructionSet* set) {
   return std::make_unique<RmsNorm>(set);
+}
+std::unique_ptr<Kernel> create_layer_norm(const InstructionSet* set) {
+  return std::make_unique<LayerNorm>(set);
 }
 std::unique_ptr<Kernel> create_rope_kv_write(const InstructionSet* set) {
   return std::make_unique<RopeKvWrite>(set);

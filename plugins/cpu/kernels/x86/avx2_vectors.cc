@@ -48,29 +48,54 @@ inline float reduce_max(__m256 v) {
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
-void rms_norm(const float* x, const float* gain, const float* residual, double eps, uint64_t count,
-              float* y) {
+inline double reduce_add(__m256d v) {
+  alignas(32) double parts[4];
+  _mm256_store_pd(parts, v);
+  return (parts[0] + parts[1]) + (parts[2] + parts[3]);
+}
+
+// y = (x - mean) × (1 / sqrt(mean((x - mean)²) + eps)) × gain + bias + residual.
+inline void norm(const float* x, float mean, const float* gain, const float* bias,
+                 const float* residual, double eps, uint64_t count, float* y) {
+  const __m256 middle = _mm256_set1_ps(mean);
   // Squares in double: rows of large activations would lose the small ones otherwise.
   __m256d low = _mm256_setzero_pd();
   __m256d high = _mm256_setzero_pd();
   for_each8(count, [&](uint64_t i, uint64_t n) {
-    const __m256 v = load_part(x + i, n);
+    const __m256 all = _mm256_sub_ps(load_part(x + i, n), middle);
+    const __m256 v = _mm256_and_ps(all, _mm256_castsi256_ps(lanes(n)));
     const __m256d a = _mm256_cvtps_pd(_mm256_castps256_ps128(v));
     const __m256d b = _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
     low = _mm256_fmadd_pd(a, a, low);
     high = _mm256_fmadd_pd(b, b, high);
   });
-  alignas(32) double parts[4];
-  _mm256_store_pd(parts, _mm256_add_pd(low, high));
-  const double squares = (parts[0] + parts[1]) + (parts[2] + parts[3]);
-  const double mean = squares / static_cast<double>(count) + eps;
+  const double squares = reduce_add(_mm256_add_pd(low, high));
+  const double variance = squares / static_cast<double>(count) + eps;
   const __m256 factor = _mm256_set1_ps(
-      static_cast<float>(1 / _mm_cvtsd_f64(_mm_sqrt_sd(_mm_setzero_pd(), _mm_set_sd(mean)))));
+      static_cast<float>(1 / _mm_cvtsd_f64(_mm_sqrt_sd(_mm_setzero_pd(), _mm_set_sd(variance)))));
   for_each8(count, [&](uint64_t i, uint64_t n) {
-    const __m256 v = _mm256_mul_ps(load_part(x + i, n), factor);
-    const __m256 r = residual == nullptr ? _mm256_setzero_ps() : load_part(residual + i, n);
+    const __m256 v = _mm256_mul_ps(_mm256_sub_ps(load_part(x + i, n), middle), factor);
+    __m256 r = residual == nullptr ? _mm256_setzero_ps() : load_part(residual + i, n);
+    if (bias != nullptr) r = _mm256_add_ps(r, load_part(bias + i, n));
     store_part(y + i, n, _mm256_fmadd_ps(v, load_part(gain + i, n), r));
   });
+}
+
+void rms_norm(const float* x, const float* gain, const float* residual, double eps, uint64_t count,
+              float* y) {
+  norm(x, 0, gain, nullptr, residual, eps, count, y);
+}
+
+void layer_norm(const float* x, const float* gain, const float* bias, const float* residual,
+                double eps, uint64_t count, float* y) {
+  __m256d sum = _mm256_setzero_pd();
+  for_each8(count, [&](uint64_t i, uint64_t n) {
+    const __m256 v = load_part(x + i, n);
+    sum = _mm256_add_pd(sum, _mm256_cvtps_pd(_mm256_castps256_ps128(v)));
+    sum = _mm256_add_pd(sum, _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)));
+  });
+  const double mean = reduce_add(sum) / static_cast<double>(count);
+  norm(x, static_cast<float>(mean), gain, bias, residual, eps, count, y);
 }
 
 void gate(int activation, const float* gates, const float* ups, uint64_t count, float* y) {
@@ -406,6 +431,7 @@ void scale(float factor, uint64_t count, float* x) {
 extern const VectorSet kAvx2Vectors;
 const VectorSet kAvx2Vectors = {
     rms_norm,
+    layer_norm,
     gate,
     finish,
     rotate_halves,

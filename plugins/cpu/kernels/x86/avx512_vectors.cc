@@ -20,29 +20,50 @@ inline void for_each16(uint64_t count, const Body& body) {
   if (i < count) body(i, tail_mask(count - i));
 }
 
-void rms_norm(const float* x, const float* gain, const float* residual, double eps, uint64_t count,
-              float* y) {
+// y = (x - mean) × (1 / sqrt(mean((x - mean)²) + eps)) × gain + bias + residual.
+inline void norm(const float* x, float mean, const float* gain, const float* bias,
+                 const float* residual, double eps, uint64_t count, float* y) {
   // Squares in double: rows of large activations would lose the small ones otherwise.
+  const __m512 middle = _mm512_set1_ps(mean);
   __m512d low = _mm512_setzero_pd();
   __m512d high = _mm512_setzero_pd();
   for_each16(count, [&](uint64_t i, __mmask16 mask) {
-    const __m512 v = _mm512_maskz_loadu_ps(mask, x + i);
+    const __m512 v = _mm512_maskz_sub_ps(mask, _mm512_maskz_loadu_ps(mask, x + i), middle);
     const __m512d a = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
     const __m512d b = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
     low = _mm512_fmadd_pd(a, a, low);
     high = _mm512_fmadd_pd(b, b, high);
   });
   const double squares = _mm512_reduce_add_pd(_mm512_add_pd(low, high));
-  const double mean = squares / static_cast<double>(count) + eps;
+  const double variance = squares / static_cast<double>(count) + eps;
   const __m512 factor = _mm512_set1_ps(
-      static_cast<float>(1 / _mm_cvtsd_f64(_mm_sqrt_sd(_mm_setzero_pd(), _mm_set_sd(mean)))));
+      static_cast<float>(1 / _mm_cvtsd_f64(_mm_sqrt_sd(_mm_setzero_pd(), _mm_set_sd(variance)))));
   for_each16(count, [&](uint64_t i, __mmask16 mask) {
-    const __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), factor);
+    const __m512 centred = _mm512_sub_ps(_mm512_maskz_loadu_ps(mask, x + i), middle);
+    const __m512 v = _mm512_mul_ps(centred, factor);
     const __m512 g = _mm512_maskz_loadu_ps(mask, gain + i);
-    const __m512 r =
+    __m512 r =
         residual == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, residual + i);
+    if (bias != nullptr) r = _mm512_add_ps(r, _mm512_maskz_loadu_ps(mask, bias + i));
     _mm512_mask_storeu_ps(y + i, mask, _mm512_fmadd_ps(v, g, r));
   });
+}
+
+void rms_norm(const float* x, const float* gain, const float* residual, double eps, uint64_t count,
+              float* y) {
+  norm(x, 0, gain, nullptr, residual, eps, count, y);
+}
+
+void layer_norm(const float* x, const float* gain, const float* bias, const float* residual,
+                double eps, uint64_t count, float* y) {
+  __m512d sum = _mm512_setzero_pd();
+  for_each16(count, [&](uint64_t i, __mmask16 mask) {
+    const __m512 v = _mm512_maskz_loadu_ps(mask, x + i);
+    sum = _mm512_add_pd(sum, _mm512_cvtps_pd(_mm512_castps512_ps256(v)));
+    sum = _mm512_add_pd(sum, _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)));
+  });
+  const double mean = _mm512_reduce_add_pd(sum) / static_cast<double>(count);
+  norm(x, static_cast<float>(mean), gain, bias, residual, eps, count, y);
 }
 
 void gate(int activation, const float* gates, const float* ups, uint64_t count, float* y) {
@@ -366,6 +387,7 @@ void scale(float factor, uint64_t count, float* x) {
 extern const VectorSet kAvx512Vectors;
 const VectorSet kAvx512Vectors = {
     rms_norm,
+    layer_norm,
     gate,
     finish,
     rotate_halves,
