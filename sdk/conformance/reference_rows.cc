@@ -64,12 +64,12 @@ Expected layer_norm_reference(std::span<const float> x, std::span<const float> g
     const double factor = 1 / std::sqrt(squares / n + eps);
     for (uint64_t c = 0; c < columns; ++c) {
       const double y = (x[begin + c] - mean) * factor * gain[c];
-      const double rest =
-          (bias.empty() ? 0 : bias[c]) + (residual.empty() ? 0 : residual[begin + c]);
-      out.value[begin + c] = y + rest;
+      const double b = bias.empty() ? 0 : bias[c];
+      const double r = residual.empty() ? 0 : residual[begin + c];
+      out.value[begin + c] = y + b + r;
       out.magnitude[begin + c] = std::abs(y);
       // A sum in f32 leaves the mean of large elements a few roundings of the largest one off.
-      out.slack[begin + c] = 1e-6 * (std::abs(rest) + std::abs(y)) +
+      out.slack[begin + c] = 1e-6 * (std::abs(b) + std::abs(r) + std::abs(y)) +
                              4e-7 * largest * factor * std::abs(gain[c]) + 1e-12;
     }
   }
