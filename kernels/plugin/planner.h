@@ -44,9 +44,6 @@ class Planner {
 
 // ---- pieces that the families share -------------------------------------------------------------
 
-inline std::string_view format_name(ops::Format format) {
-  return kWeightFormats[static_cast<size_t>(format)].name;
-}
 inline const WeightFormat& format_of(ops::Format format) {
   return kWeightFormats[static_cast<size_t>(format)];
 }
@@ -90,6 +87,7 @@ Result<Program> plan_linear_glu(const ops::Op& op, Planner& planner);
 Result<Program> plan_embed(const ops::Op& op, Planner& planner);
 Result<Program> plan_gather_rows(const ops::Op& op, Planner& planner);
 Result<Program> plan_rms_norm(const ops::Op& op, Planner& planner);
+Result<Program> plan_layer_norm(const ops::Op& op, Planner& planner);
 Result<Program> plan_row_sums(const ops::Op& op, Planner& planner);
 Result<Program> plan_rope_kv_write(const ops::Op& op, Planner& planner);
 Result<Program> plan_attention(const ops::Op& op, Planner& planner);

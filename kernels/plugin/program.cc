@@ -38,14 +38,14 @@ bp_status check_operand(const ops::Operand& operand, const bp_operand_buffer& wh
                         const bp_kernel_launch& launch, const char* kind, uint32_t slot,
                         bp_error* error) {
   if (!operand.present() || operand.is_weight()) return BP_OK;
-  const bool half = operand.format == ops::Format::kF16 || operand.format == ops::Format::kBf16;
-  uint64_t bytes = half ? 2 : 4;
+  uint64_t extents[ops::kMaxRank] = {}, bytes = 0;
+  bool is_valid = true;
   for (uint32_t d = 0; d < operand.rank; ++d) {
-    uint64_t extent = 0;
-    if (!ops::evaluate_dim(operand.dims[d], launch.symbols, launch.symbol_count, &extent) ||
-        __builtin_mul_overflow(bytes, extent, &bytes)) {
-      return glue::fail(error, BP_INVALID_ARGUMENT, "%s %u has no valid shape", kind, slot);
-    }
+    is_valid = is_valid &&
+               ops::evaluate_dim(operand.dims[d], launch.symbols, launch.symbol_count, &extents[d]);
+  }
+  if (!is_valid || !ops::operand_bytes(operand, extents, &bytes)) {
+    return glue::fail(error, BP_INVALID_ARGUMENT, "%s %u has no valid shape", kind, slot);
   }
   if (bytes <= where.bytes) return BP_OK;
   return glue::fail(error, BP_INVALID_ARGUMENT, "%s %u needs %llu bytes, %llu were given", kind,
