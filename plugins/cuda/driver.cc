@@ -43,13 +43,6 @@ std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-bool open_first(glue::SharedLibrary* library, const std::vector<std::string>& names) {
-  for (const std::string& name : names) {
-    if (library->open({name.c_str()})) return true;
-  }
-  return false;
-}
-
 bool resolve_driver(glue::SharedLibrary* library, Driver* d) {
 #define BP_RESOLVE(member, symbol, ...) &&library->resolve(symbol, &d->member)
   return true BP_CUDA_DRIVER_ENTRIES(BP_RESOLVE);
@@ -77,10 +70,11 @@ std::vector<std::string> python_packages() {
   return folders;
 }
 
-// Places where NVRTC may lie, newest version first. A cubin of a newer major version than the
-// driver's does not load, so such a compiler is not even tried.
-std::vector<std::string> compiler_places(int driver_version) {
-  if (const char* path = secure_getenv("BACKPLANE_NVRTC")) return {path};
+}  // namespace
+
+std::vector<std::string> library_places(int driver_version, const char* stem, const char* package,
+                                        const char* variable) {
+  if (const char* path = secure_getenv(variable)) return {path};
   std::vector<std::string> places;
   std::vector<std::string> roots = {"/usr/local/cuda", "/opt/cuda", "/usr/lib/cuda"};
   for (const char* name : {"CUDA_PATH", "CUDA_HOME"}) {
@@ -88,7 +82,7 @@ std::vector<std::string> compiler_places(int driver_version) {
   }
   for (int major = std::min(driver_version / 1000, kMaxCompilerMajor); major >= kMinCompilerMajor;
        --major) {
-    const std::string name = "libnvrtc.so." + std::to_string(major);
+    const std::string name = stem + std::string(".so.") + std::to_string(major);
     places.push_back(name);
     places.push_back("/usr/local/cuda-" + std::to_string(major) + "/lib64/" + name);
     for (const std::string& root : roots) {
@@ -97,15 +91,18 @@ std::vector<std::string> compiler_places(int driver_version) {
     }
     for (const std::string& packages : python_packages()) {
       places.push_back(packages + "/nvidia/cu" + std::to_string(major) + "/lib/" + name);
-      places.push_back(packages + "/nvidia/cuda_nvrtc/lib/" + name);
+      places.push_back(packages + "/nvidia/" + package + "/lib/" + name);
     }
   }
   return places;
 }
 
+namespace {
+
 bp_probe_result find_compiler(Driver* d) {
   glue::SharedLibrary library;
-  if (!open_first(&library, compiler_places(d->version))) {
+  if (!library.open_first(
+          library_places(d->version, "libnvrtc", "cuda_nvrtc", "BACKPLANE_NVRTC"))) {
     const int newest = std::min(d->version / 1000, kMaxCompilerMajor);
     return verdict(BP_PROBE_MISSING_LIBRARY,
                    "NVRTC (libnvrtc.so." + std::to_string(newest) +
@@ -150,7 +147,7 @@ bp_probe_result try_driver() {
   glue::SharedLibrary library;
   std::vector<std::string> names = {"libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1"};
   if (const char* path = secure_getenv("BACKPLANE_CUDA_DRIVER")) names = {path};
-  if (!open_first(&library, names)) {
+  if (!library.open_first(names)) {
     return verdict(BP_PROBE_NO_DRIVER, "no NVIDIA driver: " + library.error());
   }
   if (!library.resolve("cuDriverGetVersion", &d->driver_version) ||

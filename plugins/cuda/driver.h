@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "backplane/event_driver/device.h"
 
@@ -160,6 +161,12 @@ struct Driver {
 
 // Whether this machine can run the plugin, found out anew unless it is known to be usable.
 bp_probe_result probe_driver() noexcept;
+
+// Places where a library of the toolkit may lie, newest version first: `stem` is "libnvrtc",
+// `package` its folder in Python packages, `variable` names a path that replaces them all. What is
+// of a newer major version than the driver does not work with it and is not even tried.
+std::vector<std::string> library_places(int driver_version, const char* stem, const char* package,
+                                        const char* variable);
 
 // The driver of a machine that was probed usable, else NULL. Stays valid until the process ends.
 const Driver* driver() noexcept;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "backplane/event_driver/device.h"
 
@@ -152,6 +153,9 @@ struct Driver {
 
 // Whether this machine can run the plugin, found out anew unless it is known to be usable.
 bp_probe_result probe_driver() noexcept;
+
+// "libamdhip64.so.7" and the like, newest first, from each place where ROCm may lie.
+std::vector<std::string> places(const char* stem, int newest, int oldest);
 
 // The driver of a machine that was probed usable, else NULL. Stays valid until the process ends.
 const Driver* driver() noexcept;

@@ -277,6 +277,7 @@ std::vector<std::string> layout() {
   FIELD(bp_bind_info, memory_api);
   FIELD(bp_bind_info, stream_api);
   FIELD(bp_bind_info, module_api);
+  FIELD(bp_bind_info, gemm_api);
   TYPE(bp_operand_buffer);
   FIELD(bp_operand_buffer, buffer);
   FIELD(bp_operand_buffer, offset);
@@ -301,6 +302,38 @@ std::vector<std::string> layout() {
   FIELD(bp_kernel_api, release);
   FIELD(bp_kernel_api, place);
   FIELD(bp_kernel_api, placement_release);
+  TYPE(bp_gemm_info);
+  FIELD(bp_gemm_info, size);
+  FIELD(bp_gemm_info, flags);
+  FIELD(bp_gemm_info, library);
+  TYPE(bp_gemm_shape);
+  FIELD(bp_gemm_shape, size);
+  FIELD(bp_gemm_shape, y_type);
+  FIELD(bp_gemm_shape, tokens);
+  FIELD(bp_gemm_shape, rows);
+  FIELD(bp_gemm_shape, columns);
+  FIELD(bp_gemm_shape, x_stride);
+  FIELD(bp_gemm_shape, w_stride);
+  FIELD(bp_gemm_shape, y_stride);
+  FIELD(bp_gemm_shape, workspace_bytes);
+  FIELD(bp_gemm_shape, accumulate);
+  FIELD(bp_gemm_shape, reserved);
+  TYPE(bp_gemm_launch);
+  FIELD(bp_gemm_launch, size);
+  FIELD(bp_gemm_launch, reserved);
+  FIELD(bp_gemm_launch, tokens);
+  FIELD(bp_gemm_launch, x);
+  FIELD(bp_gemm_launch, w);
+  FIELD(bp_gemm_launch, y);
+  FIELD(bp_gemm_launch, workspace);
+  TYPE(bp_gemm_api);
+  FIELD(bp_gemm_api, size);
+  FIELD(bp_gemm_api, reserved);
+  FIELD(bp_gemm_api, describe);
+  FIELD(bp_gemm_api, prepare);
+  FIELD(bp_gemm_api, workspace);
+  FIELD(bp_gemm_api, enqueue);
+  FIELD(bp_gemm_api, release);
   TYPE(bp_plugin_entry);
   FIELD(bp_plugin_entry, size);
   FIELD(bp_plugin_entry, usable);
@@ -475,7 +508,13 @@ TEST(Layout, tables_have_no_tail_padding) {
   EXPECT_EQ(sizeof(bp_weight), offsetof(bp_weight, digest) + sizeof(bp_weight::digest));
   EXPECT_EQ(sizeof(bp_match), offsetof(bp_match, reserved) + sizeof(bp_match::reserved));
   EXPECT_EQ(sizeof(bp_bind_info),
-            offsetof(bp_bind_info, module_api) + sizeof(bp_bind_info::module_api));
+            offsetof(bp_bind_info, gemm_api) + sizeof(bp_bind_info::gemm_api));
+  EXPECT_EQ(sizeof(bp_gemm_info), offsetof(bp_gemm_info, library) + sizeof(bp_gemm_info::library));
+  EXPECT_EQ(sizeof(bp_gemm_shape),
+            offsetof(bp_gemm_shape, reserved) + sizeof(bp_gemm_shape::reserved));
+  EXPECT_EQ(sizeof(bp_gemm_launch),
+            offsetof(bp_gemm_launch, workspace) + sizeof(bp_gemm_launch::workspace));
+  EXPECT_EQ(sizeof(bp_gemm_api), offsetof(bp_gemm_api, release) + sizeof(bp_gemm_api::release));
   EXPECT_EQ(sizeof(bp_operand_buffer),
             offsetof(bp_operand_buffer, bytes) + sizeof(bp_operand_buffer::bytes));
   EXPECT_EQ(sizeof(bp_kernel_launch),

@@ -87,6 +87,10 @@ int attribute(int which, int ordinal) {
 
 }  // namespace
 
+int mock::current_device() {
+  return device();
+}
+
 CU_API cuDriverGetVersion(int* out) {
   *out = static_cast<int>(mock::setting("BACKPLANE_MOCK_DRIVER_VERSION", 13000));
   return 0;
