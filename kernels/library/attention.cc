@@ -72,7 +72,7 @@ class AttentionBuilder {
   const AttentionSchedule& d_;
   const RowLayout l_;
   Builder k_;
-  Buf q_, keys_, values_, starts_, lengths_, y_, partial_, sums_;
+  Buf q_, keys_, values_, starts_, lengths_, y_, scales_, partial_, sums_;
   PageTable table_;
   CacheSource source_;
   Val sequences_, lane_, run_, token_, first_head_, kv_head_, split_;
@@ -88,7 +88,8 @@ void AttentionBuilder::declare() {
   lengths_ = k_.in("context_length");
   table_.pages = k_.in("page_table");
   if (d_.splits == 1) {
-    y_ = k_.out("y");
+    y_ = k_.out(s_.write_int8 ? "y_int8" : "y");
+    if (s_.write_int8) scales_ = k_.out("y_scales");
   } else {
     partial_ = k_.out("partial");
     sums_ = k_.out("partial_sums");
@@ -190,11 +191,25 @@ void AttentionBuilder::join() {
     k_.loop(0, runs(), 1,
             [&](Val r) { total.set(fma(sums.load(r), exp2(largest.load(r) - top), total)); });
     const Val out_row = token_ * s_.heads + first_head_ + h;
-    k_.loop(k_.tid(), s_.head_dim, d_.threads, [&](Val element) {
+    const auto joined = [&](Val element) {
       const Var sum = k_.var(0.0f);
       k_.loop(0, runs(), 1, [&](Val r) {
         sum.set(fma(acc.load(r * s_.head_dim + element), exp2(largest.load(r) - top), sum));
       });
+      return sum;
+    };
+    if (s_.write_int8) {
+      // Four neighbours to a thread; threads beyond the row repeat its end and store nothing.
+      const uint32_t vectors = s_.head_dim / 4;
+      const Val first = min(k_.tid(), vectors - 1) * 4;
+      std::vector<Val> values;
+      for (uint32_t e = 0; e < 4; ++e) values.push_back(joined(first + e).get() / total);
+      store_int8(k_, y_, scales_, out_row * vectors + k_.tid(), make_vec(values),
+                 [&](const std::function<void()>& body) { k_.when(k_.tid() < vectors, body); });
+      continue;
+    }
+    k_.loop(k_.tid(), s_.head_dim, d_.threads, [&](Val element) {
+      const Var sum = joined(element);
       if (d_.splits == 1) {
         y_.store(out_row * s_.head_dim + element, sum.get() / total);
       } else {
@@ -241,6 +256,9 @@ Status check(const AttentionSpec& s, const AttentionSchedule& d) {
     return refuse("heads_per_group must divide the heads of a cache head");
   }
   if (d.splits == 0 || d.splits > kMaxSplits) return refuse("1 to 256 splits");
+  if (s.write_int8 && (d.splits != 1 || !can_write_int8(s, d.threads))) {
+    return refuse("int8 needs undivided keys, heads of whole blocks, and a thread for 4 elements");
+  }
   if (!is_power_of_two(d.threads) || d.threads > kMaxThreads || d.threads < layout_of(s).lanes) {
     return refuse("threads must be a power of two and hold one key");
   }
@@ -248,6 +266,10 @@ Status check(const AttentionSpec& s, const AttentionSchedule& d) {
 }
 
 }  // namespace
+
+bool can_write_int8(const AttentionSpec& spec, uint32_t threads) {
+  return spec.head_dim % kActivationBlock == 0 && threads >= spec.head_dim / 4;
+}
 
 AttentionSchedule default_schedule(const AttentionSpec& spec, const Caps& caps, uint32_t tokens,
                                    uint32_t context) {

@@ -26,7 +26,11 @@ struct AttentionSpec {
   uint32_t window = 0;  // 0: none
   float scale = 1.0f;
   float softcap = 0.0f;  // 0: none
+  // Undivided keys only: y_int8 and y_scales instead of y, as quantize.h has them for rows of H·D.
+  bool write_int8 = false;
 };
+// Whether that can be done by groups of so many threads.
+bool can_write_int8(const AttentionSpec& spec, uint32_t threads);
 
 struct AttentionSchedule {
   uint32_t threads = 128;

@@ -153,6 +153,16 @@ TEST_P(Decode, attention_over_pages) {
     expect_right(testing::attention_case(spec, {64, 3, 2}, ++seed));
     expect_right(testing::attention_case(spec, default_schedule(spec, caps(), 3, 77), ++seed));
   }
+  for (uint32_t head_dim : {32u, 96u, 128u}) {
+    AttentionSpec spec{.heads = 6,
+                       .kv_heads = 2,
+                       .head_dim = head_dim,
+                       .page_size = 4,
+                       .scale = 0.2f,
+                       .write_int8 = true};
+    expect_right(testing::attention_case(spec, {64, 1, 1}, ++seed));
+    expect_right(testing::attention_case(spec, {32, 3, 1}, ++seed));
+  }
   AttentionSpec spec{.heads = 8, .kv_heads = 1, .head_dim = 128, .scale = 0.1f, .softcap = 5.0f};
   expect_right(testing::attention_case(spec, default_schedule(spec, caps(), 3, 77), ++seed));
   expect_right(testing::attention_case(spec, {64, 8, 40}, ++seed));  // more parts than keys
@@ -172,6 +182,12 @@ TEST_P(Decode, attention_parts_are_joined) {
 }
 
 TEST(DecodeSpecs, impossible_ones_are_refused) {
+  AttentionSpec int8{.heads = 2, .kv_heads = 1, .head_dim = 64, .write_int8 = true};
+  EXPECT_TRUE(build_attention(int8, {64, 1, 1}).ok());
+  EXPECT_FALSE(build_attention(int8, {64, 1, 2}).ok());
+  EXPECT_FALSE(build_attention(int8, {8, 1, 1}).ok());
+  int8.head_dim = 48;
+  EXPECT_FALSE(build_attention(int8, {64, 1, 1}).ok());
   EXPECT_FALSE(build_embed({.format = "f32", .columns = 0}, 32).ok());
   EXPECT_FALSE(
       build_rope_kv_write({.heads = 2, .kv_heads = 1, .head_dim = 64, .rotary_dim = 2}, 0).ok());

@@ -141,8 +141,12 @@ class NormBuilder {
 
 NormSchedule default_schedule(const NormSpec& spec, const Caps& caps) {
   const uint32_t vectors = (spec.width + 3) / 4;
+  // A row has one group, and nothing else runs beside it when a single token is decoded: cards give
+  // each vector a thread of its own. Elsewhere threads of a group run one after the other.
+  const bool wide = caps.subgroup_size >= 32;
+  const uint32_t most = std::min<uint32_t>(caps.max_threads, wide ? 1024 : 512);
   uint32_t threads = 32;
-  while (threads < std::min<uint32_t>(caps.max_threads, 512) && threads * 4 < vectors) threads *= 2;
+  while (threads < most && threads * (wide ? 1 : 4) < vectors) threads *= 2;
   while (threads < caps.subgroup_size) threads *= 2;
   return {threads};
 }

@@ -12,6 +12,9 @@
 namespace bp::kernels {
 namespace {
 
+// Elements that a group of threads turns to int8, at most.
+constexpr uint64_t kMaxQuantizePart = 1024;
+
 // Activations, inputs and caches are bound whole.
 Status check_range(const ops::Operand& operand, const Planner& planner, const char* kind,
                    uint32_t slot) {
@@ -90,16 +93,21 @@ bool Planner::is_int8(const ops::Operand& value, Int8Layout* layout) const {
 
 Result<Launch> quantize_launch(const bp_dim& tokens, uint64_t columns, const Argument& from,
                                const Int8Layout& layout, Planner& planner) {
-  const NormSpec spec{.width = static_cast<uint32_t>(columns),
+  // Blocks know nothing of each other, so a row may be several, and several groups share it.
+  uint64_t part = columns;
+  for (uint64_t p = kActivationBlock; p <= kMaxQuantizePart; p += kActivationBlock) {
+    if (columns % p == 0) part = p;
+  }
+  const NormSpec spec{.width = static_cast<uint32_t>(part),
                       .normalize = false,
                       .write_f32 = false,
                       .write_int8 = true};
   const NormSchedule schedule = default_schedule(spec, planner.caps());
   Launch launch;
-  launch.kernel = BP_TRY(planner.kernel(fmt::format("quantize {}", columns),
-                                        [&] { return build_norm(spec, schedule); }));
+  launch.kernel = BP_TRY(
+      planner.kernel(fmt::format("quantize {}", part), [&] { return build_norm(spec, schedule); }));
   launch.arguments = {from, quants(output(0), layout), scales(output(0), layout)};
-  launch.grid_x = {tokens, 1, 1, 0};
+  launch.grid_x = {tokens, 1, columns / part, 0};
   launch.grid_y = Count::of(1);
   return launch;
 }

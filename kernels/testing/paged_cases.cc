@@ -330,18 +330,26 @@ Result<Case> attention_case(const AttentionSpec& spec, const AttentionSchedule& 
                             uint64_t seed) {
   Case out;
   out.kernel = BP_TRY(build_attention(spec, schedule));
-  out.name = fmt::format("attention_{}h{}g{}d_{}_w{}_t{}p{}s{}", spec.heads, spec.kv_heads,
+  out.name = fmt::format("attention_{}h{}g{}d_{}_w{}_t{}p{}s{}{}", spec.heads, spec.kv_heads,
                          spec.head_dim, spec.cache, spec.window, schedule.threads,
-                         schedule.heads_per_group, schedule.splits);
+                         schedule.heads_per_group, schedule.splits, spec.write_int8 ? "_int8" : "");
   const AttentionData data = attention_data(spec, {2, 0, 1}, {77, 5, 1}, seed);
   out.buffers = {words_of(data.q),    data.k,         data.v, data.query_start,
                  data.context_length, data.page_table};
   const size_t splits = schedule.splits, rows = data.tokens * spec.heads, d = spec.head_dim;
-  out.buffers.push_back(poison(rows * splits * d));
-  if (splits > 1) out.buffers.push_back(poison(rows * splits * 2));
   out.params = {data.sequences, data.blocks, data.pages};
   out.grid_x = static_cast<uint32_t>(rows / schedule.heads_per_group);
   out.grid_y = schedule.splits;
+  if (spec.write_int8) {
+    out.buffers.push_back(poison(rows * d / 4));
+    out.buffers.push_back(poison(rows * d / 16));
+    out.check = [want = data.want](const std::vector<Words>& b) {
+      return check_quantized(b[6], b[7], want);
+    };
+    return out;
+  }
+  out.buffers.push_back(poison(rows * splits * d));
+  if (splits > 1) out.buffers.push_back(poison(rows * splits * 2));
   out.check = [=, want = data.want](const std::vector<Words>& b) -> std::string {
     const std::vector<float> parts = floats_of(b[6]);
     if (splits == 1) return compare(parts, want, 1e-5);

@@ -89,21 +89,28 @@ Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tok
   const Argument y =
       quantized != nullptr ? Argument{Argument::kWorkspace, 0, 0, staging} : output(0);
   const uint64_t used = staging;
-  const AttentionSpec spec = spec_of(shape);
+  AttentionSpec spec = spec_of(shape);
   AttentionSchedule schedule =
       default_schedule(spec, planner.caps(), static_cast<uint32_t>(tokens),
                        static_cast<uint32_t>(std::min<uint64_t>(context, UINT32_MAX)));
   if (tokens > kDecodeTokens) schedule.splits = 1;
+  spec.write_int8 =
+      quantized != nullptr && schedule.splits == 1 && can_write_int8(spec, schedule.threads);
   Launch launch;
   launch.kernel =
-      BP_TRY(planner.kernel(fmt::format("{} t{} h{} s{}", key_of(spec), schedule.threads,
-                                        schedule.heads_per_group, schedule.splits),
+      BP_TRY(planner.kernel(fmt::format("{} t{} h{} s{} int8 {}", key_of(spec), schedule.threads,
+                                        schedule.heads_per_group, schedule.splits, spec.write_int8),
                             [&] { return build_attention(spec, schedule); }));
   launch.arguments.reserve(kMaxBuffers);
   for (uint32_t slot = 0; slot < 6; ++slot) launch.arguments.push_back(input(slot));
   launch.params = {{shape.sequences, 1, 1, 0}, {shape.blocks, 1, 1, 0}, {shape.pages, 1, 1, 0}};
   launch.grid_x = {shape.tokens, 1, spec.heads / schedule.heads_per_group, 0};
   launch.grid_y = Count::of(schedule.splits);
+  if (spec.write_int8) {
+    launch.arguments.push_back(quants(output(0), *quantized));
+    launch.arguments.push_back(scales(output(0), *quantized));
+    return Variant{tokens, {std::move(launch)}};
+  }
   if (schedule.splits == 1) {
     launch.arguments.push_back(y);
     Variant out{tokens, {std::move(launch)}};
