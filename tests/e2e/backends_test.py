@@ -151,8 +151,9 @@ class Backend(ProgramTest):
     def test_a_cache_of_8_bits_stays_close_to_f16(self):
         text = self.folder / "q8-cache.txt"
         text.write_text(" ".join(PROMPTS))
-        # Against f16 on the same device, and against the same cache on the CPU.
-        for first, kv, bound in ((self.device, "f16", 2e-3), ("cpu", "q8", 2e-4)):
+        # Against f16 on the same device, and against the same cache on the CPU: two devices round
+        # differently, and what falls to the other side of a step is a whole step off.
+        for first, kv, bound in ((self.device, "f16", 2e-3), ("cpu", "q8", 1e-3)):
             got = json.loads(self.call(
                 "compare", self.demo("f16"), self.demo("f16"), "--file", text, "--device", first,
                 "--kv", kv, "--device-b", self.device, "--kv-b", "q8", "--strict-placement",
