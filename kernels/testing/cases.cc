@@ -16,6 +16,7 @@
 #include "kernels/library/weights.h"
 #include "kernels/testing/decode_cases.h"
 #include "kernels/testing/gemm_cases.h"
+#include "kernels/testing/halves_cases.h"
 #include "kernels/testing/moe_cases.h"
 #include "kernels/testing/paged_cases.h"
 #include "kernels/testing/sampling_cases.h"
@@ -475,6 +476,7 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
   const GemmSpec halves{.format = "q4_g32", .rows = 37, .columns = 96, .bias = true};
   out.push_back(BP_TRY(gemm_case(halves, matrix, 21, 0, 55)));
   out.push_back(BP_TRY(argmax_case(3, 1000, 128, 62)));
+  BP_TRY(add_halves_samples(&out));
   BP_TRY(add_expert_samples(caps, &out));
   RopeSpec rope{
       .q_norm = true, .k_norm = true, .heads = 4, .kv_heads = 2, .head_dim = 48, .rotary_dim = 32};
