@@ -14,15 +14,22 @@
 
 namespace bp::kernels {
 
+class VendorGemm;
+
 class Planner {
  public:
-  // `placement` is null for an op that stands alone.
+  // `placement` is null for an op that stands alone, `vendor` where no library is to be used.
   Planner(const Device& device, CodeLibrary* library, const ops::Ranges& ranges,
-          const Placement* placement)
-      : device_(device), library_(library), ranges_(ranges), placement_(placement) {}
+          const Placement* placement, VendorGemm* vendor = nullptr)
+      : device_(device),
+        library_(library),
+        ranges_(ranges),
+        placement_(placement),
+        vendor_(vendor) {}
 
   const Device& device() const noexcept { return device_; }
   const Caps& caps() const noexcept { return device_.caps; }
+  VendorGemm* vendor() const noexcept { return vendor_; }
   Result<DeviceKernel*> kernel(const std::string& key, const CodeLibrary::Build& build) {
     return library_->get(key, build);
   }
@@ -40,6 +47,7 @@ class Planner {
   CodeLibrary* library_;
   const ops::Ranges& ranges_;
   const Placement* placement_;
+  VendorGemm* vendor_;
 };
 
 // ---- pieces that the families share -------------------------------------------------------------

@@ -7,16 +7,22 @@
 #include "kernels/plugin/device.h"
 #include "kernels/plugin/program.h"
 #include "kernels/plugin/resident.h"
+#include "kernels/plugin/vendor_gemm.h"
 
 namespace bp::kernels {
 
 // The library bound to one device. Thread-safe.
 struct Target {
-  Target(const Device& bound, std::string code_folder)
-      : device(bound), code(device, std::move(code_folder)), weights(device) {}
+  // `cache` is the plugin's folder for derived data; empty: nothing is kept.
+  Target(const Device& bound, const std::string& cache)
+      : device(bound),
+        code(device, cache.empty() ? cache : cache + "/code"),
+        weights(device),
+        vendor(device, cache.empty() ? cache : cache + "/choices") {}
   const Device device;
   CodeLibrary code;
   ResidentStore weights;
+  VendorGemm vendor;
 };
 
 // `host` is what the plugin was initialised with; valid until shutdown.
