@@ -123,8 +123,8 @@ void print_text(const Json& json) {
   fmt::print("{} launches per token, load {:.0f} ms, peak memory {}\n",
              json["launches_per_token"].get<uint32_t>(), json["load_ms"].get<double>(),
              human_bytes(json["peak_rss_bytes"].get<uint64_t>()));
-  for (const Json& line : json.value("plan", Json::array())) {
-    fmt::print("{}\n", line.get<std::string>());
+  for (const Json& step : json.value("plan", Json::array())) {
+    fmt::print("{}\n", step.get<std::string>());
   }
 }
 

@@ -84,7 +84,8 @@ TEST_P(Halves, refuses_what_cannot_be) {
   EXPECT_FALSE(build_product_end({.rows = 8, .y_stride = 8, .glu = true}).ok());
 }
 
-INSTANTIATE_TEST_SUITE_P(Profiles, Halves, ::testing::ValuesIn(testing::profile_names()));
+INSTANTIATE_TEST_SUITE_P(Profiles, Halves, ::testing::ValuesIn(testing::profile_names()),
+                         [](const auto& at) { return at.param; });
 
 }  // namespace
 }  // namespace bp::kernels

@@ -66,10 +66,13 @@ class VendorGemm(ProgramTest):
             self.assertEqual(ours[0], theirs[0])  # too short for the library
             self.assertNotEqual(ours[2], theirs[2])  # it was really used: sums run in another order
 
-    def run_with(self, *more, **environment):
-        done = self.call("--log-level", "info", "run", self.demo(), "-p", PROMPT, "-n", 1,
-                         "--ctx", CONTEXT, "--temperature", 0, "--json", "--explain",
-                         "--device", self.device, *more, env={**self.env, **environment})
+    def start(self, expect, **environment):
+        return self.call("--log-level", "info", "run", self.demo(), "-p", PROMPT, "-n", 1,
+                         "--ctx", CONTEXT, "--temperature", 0, "--json", "--explain", "--device",
+                         self.device, env={**self.env, **environment}, expect=expect)
+
+    def run_with(self, **environment):
+        done = self.start(0, **environment)
         return json.loads(done.stdout), done.stderr
 
     def report(self, name):
@@ -84,6 +87,23 @@ class VendorGemm(ProgramTest):
         self.assertGreater(int(self.report(count)["products"]), 0)
         _, said = self.run_with()
         self.assertNotIn("by our kernels", said)
+
+    def test_a_failure_at_any_call_leaks_nothing(self):
+        def report(name, expect, **environment):
+            path = self.folder / name
+            done = self.start(expect, BACKPLANE_VENDOR_GEMM="on", BACKPLANE_MOCK_REPORT=str(path),
+                              **environment)
+            self.assertGreaterEqual(done.returncode, 0, done.stderr)  # no signal
+            counters = {k: int(v) for k, v in self.report(path).items()}
+            for kind in ("allocations", "streams", "events", "modules", "gemm_objects", "misuse",
+                         "overruns"):
+                self.assertEqual(counters.get(kind, 0), 0, f"{name}: {kind}\n{done.stderr}")
+            return counters
+        calls = report("whole", 0)["calls"]
+        for n in range(1, 9):
+            report(f"fault-{n}", None, BACKPLANE_MOCK_FAIL_CALL=str(calls * n // 9))
+        report("launch", None, BACKPLANE_MOCK_FAIL_LAUNCH="7")
+        report("lost", None, BACKPLANE_MOCK_LOSE_AT=str(calls // 2))
 
     def test_off_never_opens_it(self):
         got, said = self.run_with(BACKPLANE_VENDOR_GEMM="off")

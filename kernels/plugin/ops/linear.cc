@@ -147,6 +147,14 @@ std::vector<Variant> with_rivals(std::vector<Variant> variants) {
   return variants;
 }
 
+// What is measured once: everything that decides how long either way takes, in words for the log.
+std::string rival_key(const GemvSpec& s, uint64_t most) {
+  return fmt::format("{} {} [{}, {}]{}{}, activation {}, soft cap {}, {} tokens at most",
+                     s.glu ? "linear_glu" : "linear", s.format, s.rows, s.columns,
+                     s.bias ? ", bias" : "", s.residual ? ", residual" : "",
+                     static_cast<int>(s.activation), s.softcap, most);
+}
+
 Status add_rivals(const Product& p, const Part& part, const VendorLayout& layout, Planner& planner,
                   Program* program) {
   const VendorPart vendor{
@@ -216,8 +224,7 @@ Result<Program> plan_product(const Product& p, Planner& planner) {
   bool has_rival = vendor_layout(whole, program.variants.back().max_tokens, planner, &vendor);
   if (has_rival) {
     program.variants = with_rivals(std::move(program.variants));
-    program.rival_key =
-        fmt::format("{} of {} tokens", key_of(whole), program.variants.back().max_tokens);
+    program.rival_key = rival_key(whole, program.variants.back().max_tokens);
   }
   for (uint64_t first = 0; first < p.rows; first += at_once) {
     Part part{p.spec, first, program.weights.size(), bias_plane};

@@ -18,6 +18,7 @@
 #include "plugins/cpu/kernel.h"
 #include "plugins/cpu/memory.h"
 #include "plugins/cpu/stream.h"
+#include "sdk/conformance/testing/faulty_gemm.h"
 
 namespace bp::cpu {
 namespace {
@@ -292,16 +293,15 @@ bp_status get_interface(const bp_string* id, const void** out, bp_error*) {
     return table;
   }();
   static const bp_kernel_api kernel = {
-      sizeof(bp_kernel_api), 0, bind, kKernelApi.unbind, match, prepare, enqueue,
-      kKernelApi.release,
-      nullptr,
-      nullptr};
+      sizeof(bp_kernel_api), 0,       bind,   kKernelApi.unbind, match, prepare, enqueue,
+      kKernelApi.release,    nullptr, nullptr};
   const std::string_view name = glue::view(id);
   *out = nullptr;
   if (name == BP_INTERFACE_DEVICE) *out = &device;
   if (name == BP_INTERFACE_MEMORY) *out = &memory;
   if (name == BP_INTERFACE_STREAM) *out = &stream;
   if (name == BP_INTERFACE_KERNEL) *out = &kernel;
+  if (name == BP_INTERFACE_GEMM) *out = faulty_gemm(has);
   if (has("invents_interfaces") && *out == nullptr) *out = &device;
   return BP_OK;
 }
