@@ -47,10 +47,23 @@ ProgressBar::ProgressBar(std::string label)
       last_(start_ - std::chrono::seconds(1)) {}
 
 ProgressBar::~ProgressBar() {
+  clear();
+}
+
+void ProgressBar::clear() {
   if (drawn_) fmt::print(stderr, "\r\033[K");
+  drawn_ = false;
 }
 
 void ProgressBar::update(uint64_t done, uint64_t total, std::string_view phase) {
+  draw(done, total, phase, true);
+}
+
+void ProgressBar::update_count(uint64_t done, uint64_t total, std::string_view phase) {
+  draw(done, total, phase, false);
+}
+
+void ProgressBar::draw(uint64_t done, uint64_t total, std::string_view phase, bool is_bytes) {
   const auto now = std::chrono::steady_clock::now();
   if (!shown_ || now - last_ < std::chrono::milliseconds(100)) return;
   last_ = now;
@@ -59,8 +72,10 @@ void ProgressBar::update(uint64_t done, uint64_t total, std::string_view phase) 
   const double elapsed = std::chrono::duration<double>(now - start_).count();
   const std::string eta =
       share > 0.01 ? fmt::format(" {:.0f} s left", elapsed / share - elapsed) : "";
-  const std::string text = fmt::format("{} {} {:3.0f}% {} of {}{}", label_, phase, share * 100,
-                                       human_bytes(done), human_bytes(total), eta);
+  const std::string text =
+      fmt::format("{} {} {:3.0f}% {} of {}{}", label_, phase, share * 100,
+                  is_bytes ? human_bytes(done) : fmt::format("{}", done),
+                  is_bytes ? human_bytes(total) : fmt::format("{}", total), eta);
   const unsigned columns = terminal_columns();
   const size_t room = columns > text.size() + 4 ? columns - text.size() - 4 : 0;
   const size_t width = std::min<size_t>(room, 40);

@@ -19,9 +19,13 @@ class ProgressBar {
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
-  void update(uint64_t done, uint64_t total, std::string_view phase);
+  void update(uint64_t done, uint64_t total, std::string_view phase);  // bytes
+  void update_count(uint64_t done, uint64_t total, std::string_view phase);
+  void clear();
 
  private:
+  void draw(uint64_t done, uint64_t total, std::string_view phase, bool is_bytes);
+
   std::string label_;
   bool shown_;
   bool drawn_ = false;

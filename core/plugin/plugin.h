@@ -47,6 +47,7 @@ class Plugin {
   const bp_stream_api& stream_api() const noexcept { return stream_; }
   const bp_module_api& module_api() const noexcept { return module_; }
   const bp_kernel_api& kernel_api() const noexcept { return kernel_; }
+  const bp_tune_api& tune_api() const noexcept { return tune_; }
 
  private:
   explicit Plugin(const Manifest& manifest);
@@ -66,6 +67,7 @@ class Plugin {
   bp_stream_api stream_{};
   bp_module_api module_{};
   bp_kernel_api kernel_{};
+  bp_tune_api tune_{};
 };
 
 }  // namespace bp

@@ -28,6 +28,8 @@ struct AttentionSpec {
   float softcap = 0.0f;  // 0: none
 };
 
+inline constexpr uint32_t kMaxSplits = 256;
+
 struct AttentionSchedule {
   uint32_t threads = 128;
   uint32_t heads_per_group = 4;  // query heads together; divides H / G

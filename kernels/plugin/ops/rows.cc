@@ -72,11 +72,17 @@ Result<Program> plan_gather_rows(const ops::Op& op, Planner& planner) {
 
 namespace {
 
-Result<DeviceKernel*> norm_kernel(const NormSpec& spec, Planner& planner) {
-  const NormSchedule schedule = default_schedule(spec, planner.caps());
-  return planner.kernel(
-      fmt::format("norm {} residual {} int8 {}", spec.width, spec.residual, spec.write_int8),
-      [&] { return build_norm(spec, schedule); });
+// `decodes`: it runs for single tokens, where its schedule matters.
+Result<DeviceKernel*> norm_kernel(const NormSpec& spec, bool decodes, Planner& planner) {
+  const std::string name =
+      fmt::format("norm {} residual {} int8 {}", spec.width, spec.residual, spec.write_int8);
+  if (!decodes) {
+    const NormSchedule schedule = default_schedule(spec, planner.caps());
+    return planner.kernel(name, [&] { return build_norm(spec, schedule); });
+  }
+  const auto [schedule, key] =
+      planner.schedule<NormSchedule>(tunable_norm(spec, planner.caps(), name));
+  return planner.kernel(key, [&] { return build_norm(spec, schedule); });
 }
 
 }  // namespace
@@ -91,8 +97,10 @@ Result<Program> plan_rms_norm(const ops::Op& op, Planner& planner) {
                 .residual_in_place = shape.has_residual};
   const uint64_t most = BP_TRY(planner.maximum(shape.tokens));
   const uint32_t gain = use_whole(&program, 1, format_of(ops::Format::kF32), shape.columns);
+  Int8Layout layout;
+  const bool int8 = planner.is_int8(op.output(0), &layout);
   Launch launch;
-  launch.kernel = BP_TRY(norm_kernel(spec, planner));
+  launch.kernel = BP_TRY(norm_kernel(spec, !int8, planner));
   launch.arguments = {input(0), weight(gain), output(0)};
   launch.params = {float_bits(static_cast<float>(shape.eps))};
   launch.grid_x = {shape.tokens, 1, 1, 0};
@@ -100,12 +108,11 @@ Result<Program> plan_rms_norm(const ops::Op& op, Planner& planner) {
   if (shape.has_residual) {
     program.in_place.push_back({2, 0, {shape.tokens, 1, shape.columns * sizeof(float), 0}});
   }
-  Int8Layout layout;
-  if (planner.is_int8(op.output(0), &layout)) {
+  if (int8) {
     spec.write_f32 = false;
     spec.write_int8 = true;
     Launch quantized = launch;
-    quantized.kernel = BP_TRY(norm_kernel(spec, planner));
+    quantized.kernel = BP_TRY(norm_kernel(spec, true, planner));
     quantized.arguments = {input(0), weight(gain), quants(output(0), layout),
                            scales(output(0), layout)};
     program.variants.push_back({std::min(kInt8Tokens, most), {std::move(quantized)}});

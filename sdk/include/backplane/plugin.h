@@ -59,6 +59,7 @@ extern "C" {
 #define BP_INTERFACE_STREAM "bp.stream/1"
 #define BP_INTERFACE_MODULE "bp.module/1"
 #define BP_INTERFACE_KERNEL "bp.kernel/1"
+#define BP_INTERFACE_TUNE "bp.tune/1" /* optional, beside bp.kernel/1 */
 
 /* ---- what the host offers ------------------------------------------------------------------- */
 
@@ -163,5 +164,6 @@ typedef bp_status (*bp_plugin_query_fn)(const bp_host* host, bp_plugin_desc* out
 #include "backplane/plugin/memory.h"
 #include "backplane/plugin/module.h"
 #include "backplane/plugin/stream.h"
+#include "backplane/plugin/tune.h"
 
 #endif /* BACKPLANE_PLUGIN_H_ */
