@@ -201,8 +201,12 @@ Tunable tunable_gemm(const GemmSpec& spec, const GemmSchedule& standard, uint64_
   out.space = [spec, caps, many, standard](uint32_t most) {
     return all_values(gemm_space(spec, caps, many, standard.matrix, most));
   };
-  out.launches = [spec, how, many](const ScheduleValues& values) {
+  out.launches = [spec, how, many, matrix = standard.matrix](const ScheduleValues& values) {
     const auto d = schedule_of<GemmSchedule>(values);
+    if (d.matrix != matrix) {
+      return Result<std::vector<TrialLaunch>>(
+          error(Code::kInvalidArgument, "matrix {}, the standard's is {}", d.matrix, matrix));
+    }
     const GemmGrid grid = gemm_groups(spec, d, many);
     return one_launch(build_gemm(spec, d), how, grid.x, grid.y);
   };
@@ -217,11 +221,16 @@ struct AttentionTrial {
   uint32_t partial = 0, sums = 0, y = 0;
   std::vector<uint32_t> params;
   uint64_t tokens = 1;
+  uint32_t most_splits = 1;
 };
 
 Result<std::vector<TrialLaunch>> attention_launches(const AttentionSpec& spec,
                                                     const AttentionSchedule& d,
                                                     const AttentionTrial& trial) {
+  if (d.splits > trial.most_splits) {
+    return error(Code::kInvalidArgument, "{} parts; there is room for {}", d.splits,
+                 trial.most_splits);
+  }
   std::vector<TrialLaunch> out(d.splits == 1 ? 1 : 2);
   TrialLaunch& parts = out[0];
   parts.kernel = BP_TRY(build_attention(spec, d));
@@ -275,7 +284,8 @@ Tunable tunable_attention(const AttentionSpec& spec, const AttentionSchedule& st
   std::vector<uint32_t> table;
   for (uint64_t i = pages; i > 0; --i) table.push_back(static_cast<uint32_t>(i - 1));
   trial.inputs.push_back(buffers.words(std::move(table)));
-  const uint64_t parts = tokens * spec.heads * std::max(most_splits, standard.splits);
+  trial.most_splits = std::max(most_splits, standard.splits);
+  const uint64_t parts = tokens * spec.heads * trial.most_splits;
   trial.partial = buffers.add(Content::kTemporary, parts * spec.head_dim * 4);
   trial.sums = buffers.add(Content::kTemporary, parts * 8);
   trial.y = buffers.add(Content::kOutput, tokens * width * 4);

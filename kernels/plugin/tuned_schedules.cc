@@ -127,7 +127,7 @@ ScheduleValues TunedSchedules::look_up(const Tunable& tunable) {
     return choice.values;
   }
   choice.values = *values;
-  if (*values != tunable.standard) by_code_[code_key(tunable, *values)] = here;
+  if (*values != tunable.standard) by_code_.emplace(code_key(tunable, *values), here);
   return choice.values;
 }
 
@@ -151,22 +151,25 @@ Status TunedSchedules::keep(const Tunable& tunable, const ScheduleValues& values
   const std::lock_guard lock(mutex_);
   const std::string key = BP_TRY(store_key(tunable)), here = choice_key(tunable);
   chosen_[here] = {values, key};
-  if (values != tunable.standard) by_code_[code_key(tunable, values)] = here;
+  if (values != tunable.standard) by_code_.emplace(code_key(tunable, values), here);
   for (const NamedInteger& value : values) measured.set(value.name, int64_t{value.value});
   return store_.put(key, std::move(measured));
 }
 
 bool TunedSchedules::evict(const std::string& code_key, const Status& why) {
   const std::lock_guard lock(mutex_);
-  const auto code = by_code_.find(code_key);
-  if (code == by_code_.end()) return false;
-  const auto found = chosen_.find(code->second);
-  by_code_.erase(code);
-  if (found == chosen_.end()) return false;
-  drop(found->second.store_key, code_key, why);
-  // Nothing is found any more, so the next look is for the standard.
-  chosen_.erase(found);
-  return true;
+  bool any = false;
+  // Passes of different sizes may have been given the same kernel.
+  const auto [first, last] = by_code_.equal_range(code_key);
+  for (auto code = first; code != last; ++code) {
+    const auto found = chosen_.find(code->second);
+    if (found == chosen_.end()) continue;
+    drop(found->second.store_key, code_key, why);
+    chosen_.erase(found);  // nothing is stored any more, so the next look is for the standard
+    any = true;
+  }
+  by_code_.erase(first, last);
+  return any;
 }
 
 }  // namespace bp::kernels

@@ -56,9 +56,9 @@ class TunedSchedules {
   const bool is_ignored_;
   std::mutex mutex_;  // guards the following
   std::string identity_;
-  std::map<std::string, Choice> chosen_;           // by kernel and standard schedule
-  std::map<std::string, std::string> by_code_;     // code key to key in chosen_, if not standard
-  std::map<std::string, std::string> store_keys_;  // by kernel and standard schedule
+  std::map<std::string, Choice> chosen_;             // by kernel and standard schedule
+  std::multimap<std::string, std::string> by_code_;  // code key to keys in chosen_, if not standard
+  std::map<std::string, std::string> store_keys_;    // by kernel and standard schedule
 };
 
 }  // namespace bp::kernels

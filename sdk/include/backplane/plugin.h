@@ -6,7 +6,8 @@
  * host learns who the plugin is and obtains interfaces by name: "bp.device/1", "bp.memory/1",
  * "bp.stream/1", "bp.module/1", "bp.kernel/1". A GPU backend offers the first four and is done:
  * kernels written once in backplane-kernels bind to every device that has bp.module/1. A library
- * of kernels for somebody else's device offers only bp.kernel/1.
+ * of kernels for somebody else's device offers only bp.kernel/1. Who offers that may offer
+ * "bp.tune/1" beside it.
  *
  *   bp_status bp_plugin_query_1(const bp_host *host, bp_plugin_desc *out, bp_error *error);
  *
