@@ -59,7 +59,9 @@ TEST_P(Space, gemm_of_every_kind_stays_within_the_device) {
   for (const char* format : {"f32", "q8_g32", "q4_k"}) {
     for (const uint32_t tokens : {9u, 512u}) {
       const GemmSpec spec{.format = format, .rows = 1024, .columns = 1024};
-      for (const uint32_t matrix : {0u, caps().matrix ? caps().subgroup_size : 0u}) {
+      GemmSchedule by_matrix;  // stays without where device or format have none
+      matrix_schedule(spec, caps(), tokens, &by_matrix);
+      for (const uint32_t matrix : {0u, by_matrix.matrix}) {
         const auto space = gemm_space(spec, caps(), tokens, matrix, kMost);
         for (const GemmSchedule& d : space) EXPECT_EQ(d.matrix, matrix);
         expect_runnable(space, [&](const GemmSchedule& d) { return build_gemm(spec, d); });
