@@ -7,7 +7,7 @@
 #include <array>
 #include <chrono>
 
-#include "kernels/plugin/trial.h"
+#include "kernels/plugin/trial_data.h"
 #include "kernels/plugin/tuned_schedules.h"
 
 namespace bp::kernels {

@@ -12,7 +12,7 @@
 #include "kernels/legalize.h"
 #include "kernels/library/quantize.h"
 #include "kernels/plugin/search.h"
-#include "kernels/plugin/trial.h"
+#include "kernels/plugin/trial_data.h"
 
 namespace bp::kernels {
 namespace {

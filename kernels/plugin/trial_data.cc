@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/plugin/trial.h"
+#include "kernels/plugin/trial_data.h"
 
 #include <fmt/format.h>
 
