@@ -278,7 +278,7 @@ void Legalizer::copy(ValueId at) {
 }
 
 Result<Kernel> Legalizer::run() {
-  for (const Buffer& buffer : k_.buffers) b_.buffer(buffer.name, buffer.access);
+  for (const Buffer& buffer : k_.buffers) b_.buffer(buffer.name, buffer.access, buffer.constant);
   for (const Param& p : k_.params) b_.param(p.name, p.kind);
   for (const SharedArray& s : k_.shared) shared_.push_back(b_.shared(s.name, s.element, s.count));
   values_.resize(k_.insts.size());

@@ -6,6 +6,7 @@
 
 #include "kernels/builder/builder.h"
 #include "kernels/interpreter/interpreter.h"
+#include "kernels/render/render.h"
 #include "kernels/testing/cases.h"
 #include "kernels/verify.h"
 
@@ -24,6 +25,29 @@ Caps device(uint32_t subgroup, bool dot4) {
   caps.dot4 = dot4;
   caps.max_threads = 1024;
   return caps;
+}
+
+TEST(Legalize, launches_that_begin_early_wait_before_they_touch_memory) {
+  Builder k("early", 32);
+  Buf w = k.weights("w"), x = k.in("x"), y = k.out("y");
+  y.store(k.tid(), w.f32(k.tid()) * x.f32(k.tid()));
+  const auto kernel = k.finish();
+  ASSERT_TRUE(kernel.ok()) << kernel.status().to_string();
+  for (const Caps& profile : profiles()) {
+    const auto legal = legalize(*kernel, profile);
+    ASSERT_TRUE(legal.ok()) << legal.status().to_string();
+    const auto text = render(*legal, profile);
+    ASSERT_TRUE(text.ok()) << text.status().to_string();
+    const size_t begin = text->find("bp_early("), wait = text->find("bp_await();");
+    EXPECT_EQ(wait != std::string::npos, profile.early_launch) << *text;
+    if (!profile.early_launch) continue;
+    EXPECT_LT(begin, wait) << *text;
+    EXPECT_LT(wait, text->find("b_x[")) << *text;
+    EXPECT_LT(wait, text->find("b_w[")) << *text;
+    // What other launches write may not be promised to stay as it is.
+    EXPECT_NE(text->find("const unsigned int* b_x"), std::string::npos) << *text;
+    EXPECT_NE(text->find("const unsigned int* __restrict__ b_w"), std::string::npos) << *text;
+  }
 }
 
 // y[tid] = reduce(x[tid]), twice in a loop so that scratch is used again.

@@ -27,8 +27,15 @@ constexpr OperandSpec kRmsNormIn[] = {
     {"gain", kVector, "n"},
     {"residual", kActivation, "r n", true},
 };
-constexpr OperandSpec kRmsNormOut[] = {{"y", kActivation, "r n"}};
-constexpr AttributeSpec kRmsNormAttributes[] = {{"eps", kFloat, true}};
+constexpr OperandSpec kNormOut[] = {{"y", kActivation, "r n"}};
+constexpr AttributeSpec kNormAttributes[] = {{"eps", kFloat, true}};
+
+constexpr OperandSpec kLayerNormIn[] = {
+    {"x", kActivation, "r n"},
+    {"gain", kVector, "n"},
+    {"bias", kVector, "n", true},
+    {"residual", kActivation, "r n", true},
+};
 
 constexpr OperandSpec kLinearIn[] = {
     {"x", kActivation, "r K"},
@@ -127,7 +134,8 @@ constexpr OperandSpec kMoeLinearOut[] = {{"y", kActivation, "T N"}};
 
 constexpr OpSpec kOps[] = {
     {"embed", 1, kEmbedIn, kEmbedOut, kEmbedAttributes},
-    {"rms_norm", 1, kRmsNormIn, kRmsNormOut, kRmsNormAttributes},
+    {"rms_norm", 1, kRmsNormIn, kNormOut, kNormAttributes},
+    {"layer_norm", 1, kLayerNormIn, kNormOut, kNormAttributes},
     {"linear", 1, kLinearIn, kLinearOut, kLinearAttributes},
     {"linear_glu", 1, kLinearGluIn, kLinearGluOut, kGluAttributes},
     {"rope_kv_write", 1, kRopeKvWriteIn, kRopeKvWriteOut, kRopeKvWriteAttributes},

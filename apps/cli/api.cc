@@ -66,4 +66,15 @@ std::vector<int32_t> session_tokens(const bp_session* session) {
   return {ids, ids + count};
 }
 
+std::vector<std::string> explanation(const bp_session* session) {
+  std::vector<std::string> lines;
+  bp_session_explain(
+      session,
+      [](void* user, const char* text, uint64_t length) {
+        static_cast<std::vector<std::string>*>(user)->emplace_back(text, length);
+      },
+      &lines, nullptr);
+  return lines;
+}
+
 }  // namespace bp::cli

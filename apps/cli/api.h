@@ -46,5 +46,7 @@ Result<std::vector<int32_t>> tokenize(const bp_model* model, std::string_view te
 Result<std::vector<int32_t>> tokenize_chat(const bp_model* model, const bp_chat_request& request);
 Result<std::string> detokenize(const bp_model* model, const std::vector<int32_t>& ids);
 std::vector<int32_t> session_tokens(const bp_session* session);
+// Where every step of the plan runs, a line each.
+std::vector<std::string> explanation(const bp_session* session);
 
 }  // namespace bp::cli

@@ -24,7 +24,7 @@ struct Arguments {
   RuntimeOptions runtime;
   uint64_t prompt = 512, generate = 128;
   uint32_t repeat = 5;
-  bool json = false;
+  bool json = false, explain = false;
 };
 
 struct Spread {
@@ -123,6 +123,9 @@ void print_text(const Json& json) {
   fmt::print("{} launches per token, load {:.0f} ms, peak memory {}\n",
              json["launches_per_token"].get<uint32_t>(), json["load_ms"].get<double>(),
              human_bytes(json["peak_rss_bytes"].get<uint64_t>()));
+  for (const Json& line : json.value("plan", Json::array())) {
+    fmt::print("{}\n", line.get<std::string>());
+  }
 }
 
 Status bench(const Arguments& args) {
@@ -179,6 +182,7 @@ Status bench(const Arguments& args) {
   json["load_ms"] = load_ms;
   json["peak_rss_bytes"] = peak_rss;
   json["fallback_steps"] = stats.fallback_steps;
+  if (args.explain) json["plan"] = explanation(session.get());
   if (args.json)
     fmt::print("{}\n", json.dump());
   else
@@ -198,6 +202,7 @@ void add_bench(CLI::App& app, Action* chosen) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   command->add_flag("--json", args->json, "As JSON");
+  command->add_flag("--explain", args->explain, "Say where every step of the plan runs, and how");
   command->callback([args, chosen] { *chosen = [args] { return bench(*args); }; });
 }
 

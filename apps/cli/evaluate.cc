@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `backplane perplexity` and `compare`: how well a model predicts a text, and how far two models
-// or two devices are apart.
+// `backplane perplexity` and `compare`: how well a model predicts a text, and how far two models,
+// two devices or two formats of the KV cache are apart.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -20,7 +20,7 @@ using Json = nlohmann::ordered_json;
 
 struct Arguments {
   RuntimeOptions runtime;
-  std::string first, second, second_device, file;
+  std::string first, second, second_device, second_kv_format, file;
   bool json = false;
 };
 
@@ -144,6 +144,7 @@ struct Difference {
 Status compare(const Arguments& args) {
   RuntimeOptions first = args.runtime, second = args.runtime;
   if (!args.second_device.empty()) second.device = args.second_device;
+  if (!args.second_kv_format.empty()) second.kv_format = args.second_kv_format;
   ModelHandle a = BP_TRY(open_any_model(args.first));
   ModelHandle b = BP_TRY(open_any_model(args.second));
   const auto ids = BP_TRY(read_tokens(a.get(), args.file));
@@ -216,6 +217,8 @@ void add_compare(CLI::App& app, Action* chosen) {
   command->add_option("B", args->second, "The other model (may be the same)")->required();
   args->runtime.add_to(command, false);
   command->add_option("--device-b", args->second_device, "Device for B (default: as A)");
+  command->add_option("--kv-b", args->second_kv_format, "KV cache of B (default: as A)")
+      ->check(CLI::IsMember(kKvFormats));
   command->add_option("--file", args->file, "The text")->required();
   command->add_flag("--json", args->json, "As JSON");
   command->callback([args, chosen] { *chosen = [args] { return compare(*args); }; });

@@ -3,6 +3,8 @@
 
 #include <random>
 
+#include "apps/cli/terminal.h"
+
 namespace bp::cli {
 
 void RuntimeOptions::add_to(CLI::App* command, bool with_model) {
@@ -18,8 +20,11 @@ void RuntimeOptions::add_to(CLI::App* command, bool with_model) {
   command->add_option("--ctx", context,
                       "Longest sequence in tokens (default: the model's, at most "
                       "4096)");
-  command->add_option("--kv", kv_format, "Format of the KV cache")
-      ->check(CLI::IsMember({"f16", "f32", "bf16"}))
+  command
+      ->add_option("--kv", kv_format,
+                   "Format of the KV cache; q8 takes about half the memory of f16 and heads of a "
+                   "multiple of 32")
+      ->check(CLI::IsMember(kKvFormats))
       ->capture_default_str();
   command->add_option("--batch", batch, "Prompt tokens per pass (default 512)");
   command->add_option("--threads", threads, "CPU threads (default: what this process may use)")
@@ -88,7 +93,14 @@ Result<ModelHandle> open_any_model(const std::string& source) {
 
 Result<SessionHandle> create_session(bp_model* model, const RuntimeOptions& options) {
   if (options.threads != 0) BP_TRY(call(bp_threads_set, options.threads));
-  const bp_session_options read = options.session_options();
+  bp_session_options read = options.session_options();
+  ProgressBar progress("Preparing kernels for " + options.device, ProgressBar::Unit::kSteps);
+  InterruptScope interrupt;
+  read.progress_user = &progress;
+  read.progress = [](void* user, uint64_t done, uint64_t total) -> int32_t {
+    static_cast<ProgressBar*>(user)->update(done, total, "");
+    return InterruptScope::interrupted() ? 1 : 0;
+  };
   bp_session* session = nullptr;
   BP_TRY(call(bp_session_create, model, &read, &session));
   return SessionHandle(session);

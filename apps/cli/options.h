@@ -33,6 +33,8 @@ void add_tokenize(CLI::App& app, Action* chosen);
 void add_detokenize(CLI::App& app, Action* chosen);
 void add_template(CLI::App& app, Action* chosen);
 
+inline const std::vector<std::string> kKvFormats = {"f16", "f32", "bf16", "q8"};
+
 // Where and how a model runs.
 struct RuntimeOptions {
   std::string model;

@@ -38,7 +38,7 @@ constexpr const char* kHead =
     ".step{display:grid;grid-template-columns:3em 11em 1fr;gap:.5em;padding:.25em 0;"
     "border-top:1px solid #eee}.op{font-weight:600}.v{color:#666;font-size:.9em}"
     ".linear,.linear_glu,.moe_linear,.moe_linear_glu{color:#1b5e9b}.attention{color:#9b1b5e}"
-    ".rms_norm{color:#4b7a1b}</style>";
+    ".rms_norm,.layer_norm{color:#4b7a1b}</style>";
 
 }  // namespace
 

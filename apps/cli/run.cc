@@ -103,12 +103,7 @@ void print_json(const Output& output, const std::vector<int32_t>& prompt_ids, in
 }
 
 void explain(const bp_session* session) {
-  bp_session_explain(
-      session,
-      [](void*, const char* text, uint64_t length) {
-        fmt::print(stderr, "{}\n", std::string_view(text, length));
-      },
-      nullptr, nullptr);
+  for (const std::string& line : explanation(session)) fmt::print(stderr, "{}\n", line);
 }
 
 Status run(const Arguments& args) {

@@ -40,11 +40,12 @@ void print_log(int32_t level, std::string_view text) {
 
 }  // namespace
 
-ProgressBar::ProgressBar(std::string label)
+ProgressBar::ProgressBar(std::string label, Unit unit)
     : label_(std::move(label)),
+      unit_(unit),
       shown_(::isatty(STDERR_FILENO) == 1),
       start_(std::chrono::steady_clock::now()),
-      last_(start_ - std::chrono::seconds(1)) {}
+      last_(start_ + std::chrono::milliseconds(200)) {}
 
 ProgressBar::~ProgressBar() {
   clear();
@@ -56,14 +57,6 @@ void ProgressBar::clear() {
 }
 
 void ProgressBar::update(uint64_t done, uint64_t total, std::string_view phase) {
-  draw(done, total, phase, true);
-}
-
-void ProgressBar::update_count(uint64_t done, uint64_t total, std::string_view phase) {
-  draw(done, total, phase, false);
-}
-
-void ProgressBar::draw(uint64_t done, uint64_t total, std::string_view phase, bool is_bytes) {
   const auto now = std::chrono::steady_clock::now();
   if (!shown_ || now - last_ < std::chrono::milliseconds(100)) return;
   last_ = now;
@@ -72,10 +65,11 @@ void ProgressBar::draw(uint64_t done, uint64_t total, std::string_view phase, bo
   const double elapsed = std::chrono::duration<double>(now - start_).count();
   const std::string eta =
       share > 0.01 ? fmt::format(" {:.0f} s left", elapsed / share - elapsed) : "";
+  const bool bytes = unit_ == Unit::kBytes;
   const std::string text =
-      fmt::format("{} {} {:3.0f}% {} of {}{}", label_, phase, share * 100,
-                  is_bytes ? human_bytes(done) : fmt::format("{}", done),
-                  is_bytes ? human_bytes(total) : fmt::format("{}", total), eta);
+      fmt::format("{}{}{} {:3.0f}% {} of {}{}", label_, phase.empty() ? "" : " ", phase,
+                  share * 100, bytes ? human_bytes(done) : std::to_string(done),
+                  bytes ? human_bytes(total) : std::to_string(total), eta);
   const unsigned columns = terminal_columns();
   const size_t room = columns > text.size() + 4 ? columns - text.size() - 4 : 0;
   const size_t width = std::min<size_t>(room, 40);

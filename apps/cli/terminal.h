@@ -12,21 +12,22 @@
 
 namespace bp::cli {
 
-// One line on stderr that is redrawn in place; nothing at all when stderr is no terminal.
+// One line on stderr that is redrawn in place; nothing at all when stderr is no terminal, nor for
+// work that is done within a third of a second.
 class ProgressBar {
  public:
-  explicit ProgressBar(std::string label);
+  enum class Unit { kBytes, kSteps };
+  explicit ProgressBar(std::string label, Unit unit = Unit::kBytes);
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
-  void update(uint64_t done, uint64_t total, std::string_view phase);  // bytes
-  void update_count(uint64_t done, uint64_t total, std::string_view phase);
+  void update(uint64_t done, uint64_t total, std::string_view phase);
+  // Takes the line away, for what is printed next.
   void clear();
 
  private:
-  void draw(uint64_t done, uint64_t total, std::string_view phase, bool is_bytes);
-
   std::string label_;
+  Unit unit_;
   bool shown_;
   bool drawn_ = false;
   std::chrono::steady_clock::time_point start_;

@@ -22,13 +22,13 @@ struct Arguments {
 
 // What the callbacks of a run fill.
 struct Run {
-  ProgressBar bar{"tune"};
+  ProgressBar bar{"tune", ProgressBar::Unit::kSteps};
   Json kernels = Json::array();
   bool any_unsaved = false;
 };
 
 int32_t on_progress(void* user, uint64_t done, uint64_t total, const char* text, uint64_t length) {
-  static_cast<Run*>(user)->bar.update_count(done, total, {text, length});
+  static_cast<Run*>(user)->bar.update(done, total, {text, length});
   return InterruptScope::interrupted() ? 1 : 0;
 }
 

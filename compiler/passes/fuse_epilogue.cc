@@ -13,7 +13,8 @@ struct Epilogue {
   std::string_view op;
   size_t residual_slot;
 };
-constexpr Epilogue kTakesResidual[] = {{"linear", 3}, {"rms_norm", 2}, {"moe_linear", 4}};
+constexpr Epilogue kTakesResidual[] = {
+    {"linear", 3}, {"rms_norm", 2}, {"layer_norm", 3}, {"moe_linear", 4}};
 
 // Moves the producer `from` to the place of node `at`, whose output it takes over.
 void absorb(Rewriter& rewriter, int32_t from, int32_t at, Node fused) {

@@ -105,7 +105,7 @@ class Planner {
   int32_t residual_buffer(int32_t at, ValueId output, size_t region, uint64_t unit) const {
     const Node& node = graph_.nodes[static_cast<size_t>(at)];
     size_t slot = 0;
-    if (node.op == "linear") {
+    if (node.op == "linear" || node.op == "layer_norm") {
       slot = 3;
     } else if (node.op == "rms_norm") {
       slot = 2;

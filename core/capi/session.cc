@@ -20,6 +20,11 @@ Result<SessionOptions> session_options_of(const bp_session_options* options) {
   out.context_tokens = read.context_tokens;
   out.batch_tokens = read.batch_tokens;
   out.strict_placement = read.strict_placement != 0;
+  if (read.progress != nullptr) {
+    out.progress = [fn = read.progress, user = read.progress_user](uint64_t done, uint64_t total) {
+      return fn(user, done, total) == 0;
+    };
+  }
   return out;
 }
 

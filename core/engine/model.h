@@ -22,6 +22,7 @@ struct SessionOptions {
   uint64_t context_tokens = 0;  // 0: the model's own, at most kDefaultContext
   uint64_t batch_tokens = 0;    // 0: kDefaultBatch
   bool strict_placement = false;
+  BoundPlan::Progress progress = {};  // of preparing kernels; may be empty
 };
 inline constexpr uint64_t kDefaultContext = 4096;
 inline constexpr uint64_t kDefaultBatch = 512;

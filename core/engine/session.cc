@@ -61,7 +61,7 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model,
   const uint64_t start = now_ns();
   const uint64_t capacity = BP_TRY(model->context_of(options));
   auto plan = BP_TRY(model->bind(options));
-  BP_TRY(plan->prepare());
+  BP_TRY(plan->prepare(options.progress));
   auto execution = BP_TRY(Execution::create(std::move(plan)));
   execution->set_context_limit(capacity);
   std::unique_ptr<Session> session(new Session(std::move(model), std::move(execution), capacity));

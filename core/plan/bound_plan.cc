@@ -212,33 +212,46 @@ Status BoundPlan::tell_placements() {
   return {};
 }
 
-Status BoundPlan::prepare() try {
-  if (prepared_) return {};
-  BP_TRY(tell_placements());
-  std::set<uint32_t> dropped, needed;  // tensors whose pages were copied, or are still read
-  const auto& ops = flat_->ops();
-  for (uint32_t i = 0; i < ops.size(); ++i) {
-    const std::vector<bp_weight> weights = flat_->weights_of(i);
-    uint32_t flags = 0;
-    Plugin& provider = *placements_[i].provider;
-    bp_op op = ops[i];
-    op.placement = told_[targets_[i]].placement;
-    op.step = i;
-    BP_TRY(call_plugin(provider.id(), "preparing a kernel", provider.kernel_api().prepare,
-                       targets_[i], static_cast<const bp_op*>(&op), ranges_.data(),
-                       static_cast<uint32_t>(ranges_.size()), weights.data(),
-                       uint64_t{sizeof(bp_weight)}, &kernels_[i], &flags)
-               .with_context("step {} ('{}', layer {})", i,
-                             std::string_view(ops[i].name.data, ops[i].name.length), ops[i].layer));
-    for (const bp_weight& weight : weights) {
-      if (weight.plane_count == 0) continue;
-      auto& set = (flags & BP_KERNEL_COPIED_WEIGHTS) != 0 ? dropped : needed;
-      set.insert(static_cast<uint32_t>(weight.id));
+Status BoundPlan::prepare_step(uint32_t step) {
+  const std::vector<bp_weight> weights = flat_->weights_of(step);
+  Plugin& provider = *placements_[step].provider;
+  bp_op op = flat_->ops()[step];
+  op.placement = told_[targets_[step]].placement;
+  op.step = step;
+  return call_plugin(provider.id(), "preparing a kernel", provider.kernel_api().prepare,
+                     targets_[step], static_cast<const bp_op*>(&op), ranges_.data(),
+                     static_cast<uint32_t>(ranges_.size()), weights.data(),
+                     uint64_t{sizeof(bp_weight)}, &kernels_[step], &kernel_flags_[step])
+      .with_context("step {} ('{}', layer {})", step,
+                    std::string_view(op.name.data, op.name.length), op.layer);
+}
+
+void BoundPlan::release_copied_weights() {
+  std::set<uint32_t> copied, needed;
+  for (uint32_t i = 0; i < kernels_.size(); ++i) {
+    auto& set = (kernel_flags_[i] & BP_KERNEL_COPIED_WEIGHTS) != 0 ? copied : needed;
+    for (const bp_weight& weight : flat_->weights_of(i)) {
+      if (weight.plane_count != 0) set.insert(static_cast<uint32_t>(weight.id));
     }
   }
-  for (const uint32_t tensor : dropped) {
+  for (const uint32_t tensor : copied) {
     if (!needed.contains(tensor)) flat_->file().release(tensor);
   }
+}
+
+Status BoundPlan::prepare(const Progress& progress) try {
+  const std::lock_guard lock(preparing_);
+  if (prepared_) return {};
+  BP_TRY(tell_placements());
+  const auto steps = static_cast<uint32_t>(kernels_.size());
+  kernel_flags_.resize(steps);
+  for (uint32_t i = 0; i < steps; ++i) {
+    if (progress && !progress(i, steps)) {
+      return error(Code::kCancelled, "cancelled while preparing kernels, step {} of {}", i, steps);
+    }
+    if (kernels_[i] == nullptr) BP_TRY(prepare_step(i));
+  }
+  release_copied_weights();
   prepared_ = true;
   return {};
 } catch (const std::exception& thrown) {

@@ -8,8 +8,10 @@
 // reference kernels only when nobody else can.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -51,8 +53,11 @@ class BoundPlan {
   static Result<std::shared_ptr<BoundPlan>> place(std::shared_ptr<const FlatPlan> flat,
                                                   std::vector<std::shared_ptr<Device>> devices,
                                                   const PlanLimits& limits, bool strict);
-  // Prepares the kernels: repacks or uploads weights. Blocking; idempotent.
-  Status prepare();
+  // Prepares the kernels: repacks or uploads weights. Blocking; idempotent; any thread. `progress`
+  // may be empty; it is told the steps done and all, and CANCELLED follows when it returns false.
+  // What was prepared before a failure is kept for the next attempt.
+  using Progress = std::function<bool(uint64_t done, uint64_t total)>;
+  Status prepare(const Progress& progress);
   ~BoundPlan();
   BoundPlan(const BoundPlan&) = delete;
   BoundPlan& operator=(const BoundPlan&) = delete;
@@ -79,6 +84,9 @@ class BoundPlan {
   Status assign(const std::vector<std::vector<Choice>>& choices, bool strict);
   // Tells every target which steps it was given, where it wants to know.
   Status tell_placements();
+  Status prepare_step(uint32_t step);
+  // Lets the file drop pages whose every reader made copies.
+  void release_copied_weights();
   // Device of every step such that steps sharing state agree; kNowhere where none can.
   std::vector<uint32_t> agree_on_devices(const std::vector<std::vector<Choice>>& choices) const;
 
@@ -96,6 +104,8 @@ class BoundPlan {
     bp_placement* placement;
   };
   std::map<bp_target*, Told> told_;
+  std::mutex preparing_;                // guards the following, and kernels_ until prepared_
+  std::vector<uint32_t> kernel_flags_;  // by step: BP_KERNEL_…
   bool prepared_ = false;
 };
 

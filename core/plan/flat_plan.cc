@@ -61,31 +61,37 @@ Result<uint64_t> evaluate(const fb::Linear& linear, const SymbolValues& symbols)
   return sum;
 }
 
+namespace {
+
+Result<uint64_t> extent_of(const fb::Dim& dim, const SymbolValues& symbols) {
+  if (dim.symbol() < 0) return dim.offset();
+  if (static_cast<size_t>(dim.symbol()) >= symbols.size()) {
+    return error(Code::kCorrupt, "unknown symbol in a shape");
+  }
+  const uint64_t scaled =
+      BP_TRY(checked_mul(dim.scale(), symbols[static_cast<size_t>(dim.symbol())]));
+  return checked_add(dim.offset(), scaled);
+}
+
+}  // namespace
+
 Result<uint64_t> element_count(const fb::Value& value, const SymbolValues& symbols) {
   uint64_t count = 1;
   if (value.shape() == nullptr) return count;
   for (const fb::Dim* dim : *value.shape()) {
-    uint64_t extent = dim->offset();
-    if (dim->symbol() >= 0) {
-      if (static_cast<size_t>(dim->symbol()) >= symbols.size()) {
-        return error(Code::kCorrupt, "unknown symbol in a shape");
-      }
-      const uint64_t scaled =
-          BP_TRY(checked_mul(dim->scale(), symbols[static_cast<size_t>(dim->symbol())]));
-      extent = BP_TRY(checked_add(extent, scaled));
-    }
-    count = BP_TRY(checked_mul(count, extent));
+    count = BP_TRY(checked_mul(count, BP_TRY(extent_of(*dim, symbols))));
   }
   return count;
 }
 
 Result<std::shared_ptr<const FlatPlan>> FlatPlan::create(std::shared_ptr<const ModelFile> file,
                                                          std::string_view kv_format) try {
-  if (kv_format != "f16" && kv_format != "f32" && kv_format != "bf16") {
-    return error(Code::kInvalidArgument, "KV format '{}' is unknown; there are f16, f32, bf16",
+  if (kv_format != "f16" && kv_format != "f32" && kv_format != "bf16" && kv_format != "q8") {
+    return error(Code::kInvalidArgument, "KV format '{}' is unknown; there are f16, f32, bf16, q8",
                  kv_format);
   }
   std::shared_ptr<FlatPlan> flat(new FlatPlan(std::move(file), kv_format));
+  BP_TRY(flat->check_heads());
   BP_TRY(flat->find_symbols());
   flat->flatten_values();
   flat->flatten_steps();
@@ -121,6 +127,23 @@ Status FlatPlan::find_symbols() {
     return error(Code::kCorrupt,
                  "the plan lacks one of the symbols tokens, sequences, outputs, "
                  "pages, blocks");
+  }
+  return {};
+}
+
+Status FlatPlan::check_heads() const {
+  if (kv_format_ != "q8") return {};
+  for (uint32_t i = 0; i < plan().values()->size(); ++i) {
+    const fb::Value& value = *plan().values()->Get(i);
+    if (format_of(i) != kv_format_ || value.shape() == nullptr || value.shape()->size() == 0) {
+      continue;
+    }
+    const fb::Dim& row = *value.shape()->Get(value.shape()->size() - 1);
+    if (row.symbol() < 0 && row.offset() % kCacheBlock == 0) continue;
+    return error(Code::kInvalidArgument,
+                 "KV format 'q8' takes heads of a multiple of {} elements, and those of this model "
+                 "have {}; choose f16",
+                 kCacheBlock, row.offset());
   }
   return {};
 }
@@ -191,13 +214,19 @@ void FlatPlan::flatten_steps() {
 }
 
 Result<uint64_t> FlatPlan::value_bytes(uint32_t value, const SymbolValues& symbols) const {
-  const uint64_t elements = BP_TRY(element_count(*plan().values()->Get(value), symbols));
-  const uint64_t width = element_bytes(format_of(value));
-  if (width == 0) {
-    return error(Code::kIncompatible, "value '{}' has format '{}', which no buffer can have",
-                 plan().values()->Get(value)->name()->string_view(), format_of(value));
+  const fb::Value& entry = *plan().values()->Get(value);
+  const uint32_t rank = entry.shape() == nullptr ? 0 : entry.shape()->size();
+  const uint64_t row = rank == 0 ? 1 : BP_TRY(extent_of(*entry.shape()->Get(rank - 1), symbols));
+  uint64_t bytes = 0;
+  if (!row_bytes(format_of(value), row, &bytes)) {
+    return error(Code::kIncompatible,
+                 "value '{}' has rows of {} in format '{}', which no buffer can have",
+                 entry.name()->string_view(), row, format_of(value));
   }
-  return checked_mul(elements, width);
+  for (uint32_t d = 0; d + 1 < rank; ++d) {
+    bytes = BP_TRY(checked_mul(bytes, BP_TRY(extent_of(*entry.shape()->Get(d), symbols))));
+  }
+  return bytes;
 }
 
 std::vector<bp_weight> FlatPlan::weights_of(uint32_t step) const {

@@ -35,7 +35,7 @@ Result<uint64_t> element_count(const fb::Value& value, const SymbolValues& symbo
 // Immutable; owns the arrays that the records point to, and keeps the file open.
 class FlatPlan {
  public:
-  // `kv_format` replaces the format "kv" of cache values: "f16", "f32" or "bf16".
+  // `kv_format` replaces the format "kv" of cache values: "f16", "f32", "bf16" or "q8".
   static Result<std::shared_ptr<const FlatPlan>> create(std::shared_ptr<const ModelFile> file,
                                                         std::string_view kv_format);
 
@@ -46,7 +46,7 @@ class FlatPlan {
   const std::string& kv_format() const noexcept { return kv_format_; }
   // Format of a value with "kv" replaced.
   std::string_view format_of(uint32_t value) const noexcept;
-  // Bytes of an input or state value (dense, elements of a plain format).
+  // Bytes of an input or state value: dense rows of a plain format, or a cache (docs/ops.md).
   Result<uint64_t> value_bytes(uint32_t value, const SymbolValues& symbols) const;
   // The weights of a step, one entry per input; plane_count 0 where the input is no weight.
   std::vector<bp_weight> weights_of(uint32_t step) const;
@@ -55,6 +55,8 @@ class FlatPlan {
   FlatPlan(std::shared_ptr<const ModelFile> file, std::string_view kv_format)
       : file_(std::move(file)), kv_format_(kv_format) {}
   Status find_symbols();
+  // INVALID_ARGUMENT when the cache's format does not take the model's heads.
+  Status check_heads() const;
   void flatten_values();
   void flatten_steps();
   bp_operand operand_of(int32_t value) const;

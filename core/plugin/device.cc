@@ -68,6 +68,7 @@ void Device::bind_providers(const std::vector<Plugin*>& plugins) {
     info.memory_api = &entry_.plugin->memory_api();
     info.stream_api = &entry_.plugin->stream_api();
     info.module_api = &entry_.plugin->module_api();
+    info.gemm_api = &entry_.plugin->gemm_api();
     bp_target* target = nullptr;
     const Status status =
         call_plugin(plugin->id(), "binding", plugin->kernel_api().bind, &info, &target);

@@ -42,11 +42,13 @@ class Plugin {
   bool has_devices() const noexcept { return has_devices_; }
   bool has_kernels() const noexcept { return has_kernels_; }
   bool has_modules() const noexcept { return has_modules_; }
+  bool has_gemm() const noexcept { return has_gemm_; }
   const bp_device_api& device_api() const noexcept { return device_; }
   const bp_memory_api& memory_api() const noexcept { return memory_; }
   const bp_stream_api& stream_api() const noexcept { return stream_; }
   const bp_module_api& module_api() const noexcept { return module_; }
   const bp_kernel_api& kernel_api() const noexcept { return kernel_; }
+  const bp_gemm_api& gemm_api() const noexcept { return gemm_; }
   const bp_tune_api& tune_api() const noexcept { return tune_; }
 
  private:
@@ -60,13 +62,14 @@ class Plugin {
   Host host_;
   Probe probe_;
   bool started_ = false;
-  bool has_devices_ = false, has_kernels_ = false, has_modules_ = false;
+  bool has_devices_ = false, has_kernels_ = false, has_modules_ = false, has_gemm_ = false;
   bp_plugin_api api_{};
   bp_device_api device_{};
   bp_memory_api memory_{};
   bp_stream_api stream_{};
   bp_module_api module_{};
   bp_kernel_api kernel_{};
+  bp_gemm_api gemm_{};
   bp_tune_api tune_{};
 };
 

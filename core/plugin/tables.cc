@@ -101,6 +101,12 @@ Status copy_table(const void* table, bp_kernel_api* out) {
   return {};
 }
 
+Status copy_table(const void* table, bp_gemm_api* out) {
+  BP_TRY(copy_prefix(table, out));
+  fill_missing(out->describe, out->prepare, out->workspace, out->enqueue, out->release);
+  return {};
+}
+
 Status copy_table(const void* table, bp_tune_api* out) {
   BP_TRY(copy_prefix(table, out));
   fill_missing(out->tune);

@@ -17,6 +17,7 @@ Status copy_table(const void* table, bp_memory_api* out);
 Status copy_table(const void* table, bp_stream_api* out);
 Status copy_table(const void* table, bp_module_api* out);
 Status copy_table(const void* table, bp_kernel_api* out);
+Status copy_table(const void* table, bp_gemm_api* out);
 Status copy_table(const void* table, bp_tune_api* out);
 
 // A status and error record that came from a plugin, as a Status. `who` and `what` say where.

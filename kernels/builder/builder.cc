@@ -43,8 +43,8 @@ void Builder::fail(Status why) {
   }
 }
 
-Buf Builder::buffer(std::string_view name, Access access) {
-  kernel_.buffers.push_back({std::string(name), access});
+Buf Builder::buffer(std::string_view name, Access access, bool constant) {
+  kernel_.buffers.push_back({std::string(name), access, constant});
   return Buf(this, static_cast<uint32_t>(kernel_.buffers.size() - 1));
 }
 

@@ -97,6 +97,7 @@ class Builder {
   Builder& operator=(const Builder&) = delete;
 
   Buf in(std::string_view name) { return buffer(name, Access::kRead); }
+  Buf weights(std::string_view name) { return buffer(name, Access::kRead, true); }
   Buf out(std::string_view name) { return buffer(name, Access::kWrite); }
   Buf in_out(std::string_view name) { return buffer(name, Access::kReadWrite); }
   Val param_u32(std::string_view name) { return param(name, Kind::kU32); }
@@ -141,7 +142,7 @@ class Builder {
   void open_if(Val condition);
   void open_else();
   void close_if();
-  Buf buffer(std::string_view name, Access access);
+  Buf buffer(std::string_view name, Access access, bool constant = false);
   Val param(std::string_view name, Kind kind);
   void fail(Status why);
   bool failed() const { return !error_.ok(); }

@@ -32,6 +32,8 @@ struct Caps {
   uint64_t max_buffer_range_bytes = uint64_t{128} << 20;
   uint32_t compute_units = 1;  // for schedules, never for correctness
   bool matrix = false;         // subgroups multiply fragments of 16 × 16 halves with f32 sums
+  // A launch may begin before the one before it has ended: its text waits before it touches memory.
+  bool early_launch = false;
 };
 
 // Devices that exist, reduced to what matters here. The first is the floor: a Raspberry Pi 5's

@@ -78,7 +78,8 @@ std::string dump(const Kernel& kernel) {
   auto to = std::back_inserter(out);
   constexpr const char* kAccess[] = {"read", "write", "read_write"};
   for (const Buffer& b : kernel.buffers) {
-    fmt::format_to(to, "buffer {} {}\n", b.name, kAccess[static_cast<size_t>(b.access) % 3]);
+    fmt::format_to(to, "buffer {} {}\n", b.name,
+                   b.constant ? "constant" : kAccess[static_cast<size_t>(b.access) % 3]);
   }
   for (const Param& p : kernel.params)
     fmt::format_to(to, "param {} {}\n", p.name, kind_text(p.kind));
@@ -110,7 +111,7 @@ uint64_t hash(const Kernel& kernel) noexcept {
   h.word(kernel.threads);
   h.word(kernel.subgroup_size);
   h.word(kernel.buffers.size());
-  for (const Buffer& b : kernel.buffers) h.word(static_cast<uint64_t>(b.access));
+  for (const Buffer& b : kernel.buffers) h.word(static_cast<uint64_t>(b.access) << 1 | b.constant);
   h.word(kernel.params.size());
   for (const Param& p : kernel.params) h.word(static_cast<uint64_t>(p.kind));
   h.word(kernel.shared.size());

@@ -164,6 +164,7 @@ enum class Access : uint8_t { kRead, kWrite, kReadWrite };
 struct Buffer {
   std::string name;
   Access access = Access::kRead;
+  bool constant = false;  // weights: no launch of any kernel ever writes it
 };
 struct Param {
   std::string name;

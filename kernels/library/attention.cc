@@ -24,21 +24,26 @@ struct RowLayout {
   uint32_t words;     // of a row
   uint32_t per_word;  // elements
   uint32_t lanes;     // power of two that divides words
-  uint32_t width;     // words a load: 4 neighbours, or 1 with the lanes interleaved
+  uint32_t width;     // words a load: 2 or 4 neighbours, or 1 with the lanes interleaved
   uint32_t loads() const { return words / lanes / width; }
-  // Element pair or element `i` of a lane's share, in words from the start of the row.
+  // Load `load` of a lane's share, in loads from the start of the row.
   Val word(Val lane, uint32_t load) const {
-    return width == 4 ? lane * loads() + load : lane + load * lanes;
+    return width > 1 ? lane * loads() + load : lane + load * lanes;
   }
 };
 
+// A lane has no more than 8 elements of a usual row, since it keeps them and their sums for every
+// query head.
 RowLayout layout_of(const AttentionSpec& s) {
   RowLayout l{};
-  l.per_word = s.cache == "f32" ? 1 : 2;
-  l.words = s.head_dim / l.per_word;
+  l.words = cache_row_words(s.cache, s.head_dim);
+  l.per_word = s.head_dim / l.words;
   l.lanes = 1;
-  while (l.words % (l.lanes * 2) == 0 && l.words / (l.lanes * 2) >= 4 && l.lanes < 32) l.lanes *= 2;
-  l.width = l.words / l.lanes % 4 == 0 ? 4 : 1;
+  const uint32_t least = s.cache == "q8" ? 2 : 4;  // words of a lane
+  while (l.words % (l.lanes * 2) == 0 && l.words / (l.lanes * 2) >= least && l.lanes < 32)
+    l.lanes *= 2;
+  const uint32_t share = l.words / l.lanes;
+  l.width = share % 4 == 0 ? 4 : s.cache == "q8" && share % 2 == 0 ? 2 : 1;
   return l;
 }
 
@@ -68,6 +73,7 @@ class AttentionBuilder {
   Builder k_;
   Buf q_, keys_, values_, starts_, lengths_, y_, partial_, sums_;
   PageTable table_;
+  CacheSource source_;
   Val sequences_, lane_, run_, token_, first_head_, kv_head_, split_;
   Val sequence_, position_;  // of the token
   std::vector<Head> heads_;
@@ -90,6 +96,11 @@ void AttentionBuilder::declare() {
   table_.blocks = k_.param_u32("blocks");
   table_.page_count = k_.param_u32("pages");
   table_.page_size = s_.page_size;
+  source_ = {s_.cache, s_.head_dim, {}};
+  if (s_.cache == "q8") {
+    source_.first_scale =
+        first_scale_word(table_.page_count, s_.kv_heads, s_.page_size, s_.head_dim);
+  }
   const uint32_t groups = s_.heads / d_.heads_per_group;
   lane_ = k_.tid() % l_.lanes;
   run_ = k_.tid() / l_.lanes;
@@ -129,8 +140,8 @@ void AttentionBuilder::load_queries() {
 std::vector<Val> AttentionBuilder::load_row(Buf cache, Val row) const {
   std::vector<Val> out;
   for (uint32_t i = 0; i < l_.loads(); ++i) {
-    const Val words = cache.words(row * (l_.words / l_.width) + l_.word(lane_, i), l_.width);
-    for (const Val& v : cache_floats(s_.cache, words)) out.push_back(v);
+    const CacheWords loaded = load_cache(source_, cache, row, l_.word(lane_, i), l_.width);
+    for (const Val& v : cache_floats(source_, loaded)) out.push_back(v);
   }
   return out;
 }
@@ -218,7 +229,7 @@ Status check(const AttentionSpec& s, const AttentionSchedule& d) {
     return error(Code::kInvalidArgument, "attention with {} heads on {} of {} ({}): {}", s.heads,
                  s.kv_heads, s.head_dim, s.cache, why);
   };
-  if (!is_cache_format(s.cache)) return refuse("no such cache format");
+  if (!is_cache_format(s.cache, s.head_dim)) return refuse("no such cache format");
   if (s.heads == 0 || s.kv_heads == 0 || s.heads % s.kv_heads != 0)
     return refuse("heads must divide");
   if (s.head_dim == 0 || s.head_dim > kMaxHeadDim || (s.cache != "f32" && s.head_dim % 2 != 0)) {

@@ -18,10 +18,10 @@
 namespace bp::kernels {
 
 struct AttentionSpec {
-  std::string cache = "f16";  // or "f32", "bf16"
+  std::string cache = "f16";  // or "f32", "bf16", "q8"
   uint32_t heads = 0;         // H
   uint32_t kv_heads = 0;      // G, divides H
-  uint32_t head_dim = 0;      // D; even for 16-bit caches
+  uint32_t head_dim = 0;      // D; even for 16-bit caches, a multiple of 32 for q8
   uint32_t page_size = 16;
   uint32_t window = 0;  // 0: none
   float scale = 1.0f;

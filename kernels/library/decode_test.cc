@@ -61,6 +61,25 @@ TEST_P(Decode, rope_and_cache_write) {
       testing::rope_case({.rope = false, .heads = 1, .kv_heads = 1, .head_dim = 256}, 2, ++seed));
 }
 
+TEST_P(Decode, rope_and_cache_write_to_q8) {
+  uint64_t seed = 100;
+  for (uint32_t head_dim : {32u, 64u, 96u, 128u, 160u, 256u, 512u}) {
+    for (RopePart part : {RopePart::kAll, RopePart::kKey, RopePart::kValue}) {
+      RopeSpec spec{.cache = "q8",
+                    .separate = head_dim == 64,
+                    .k_norm = head_dim == 128,
+                    .heads = 4,
+                    .kv_heads = 2,
+                    .head_dim = head_dim,
+                    .rotary_dim = head_dim / 2,
+                    .part = part};
+      expect_right(testing::rope_case(spec, 3, ++seed));
+      spec.interleaved = true;
+      expect_right(testing::rope_case(spec, 1, ++seed));
+    }
+  }
+}
+
 TEST_P(Decode, rope_and_cache_write_in_parts_of_eight_buffers) {
   uint64_t seed = 50;
   for (RopePart part : {RopePart::kQuery, RopePart::kKey, RopePart::kValue}) {
@@ -122,6 +141,18 @@ TEST_P(Decode, attention_over_pages) {
       expect_right(testing::attention_case(spec, {32, 3, 2}, ++seed));
     }
   }
+  for (uint32_t head_dim : {32u, 64u, 96u, 128u, 160u, 256u}) {
+    AttentionSpec spec{.cache = "q8",
+                       .heads = 6,
+                       .kv_heads = 2,
+                       .head_dim = head_dim,
+                       .page_size = 3,
+                       .scale = 0.2f};
+    expect_right(testing::attention_case(spec, {64, 1, 1}, ++seed));
+    spec.window = 13;
+    expect_right(testing::attention_case(spec, {64, 3, 2}, ++seed));
+    expect_right(testing::attention_case(spec, default_schedule(spec, caps(), 3, 77), ++seed));
+  }
   AttentionSpec spec{.heads = 8, .kv_heads = 1, .head_dim = 128, .scale = 0.1f, .softcap = 5.0f};
   expect_right(testing::attention_case(spec, default_schedule(spec, caps(), 3, 77), ++seed));
   expect_right(testing::attention_case(spec, {64, 8, 40}, ++seed));  // more parts than keys
@@ -147,8 +178,13 @@ TEST(DecodeSpecs, impossible_ones_are_refused) {
   EXPECT_FALSE(
       build_rope_kv_write({.heads = 2, .kv_heads = 1, .head_dim = 63, .rotary_dim = 2}, 4).ok());
   EXPECT_FALSE(build_rope_kv_write(
-                   {.cache = "q8", .heads = 2, .kv_heads = 1, .head_dim = 64, .rotary_dim = 2}, 4)
+                   {.cache = "q4", .heads = 2, .kv_heads = 1, .head_dim = 64, .rotary_dim = 2}, 4)
                    .ok());
+  EXPECT_FALSE(build_rope_kv_write(
+                   {.cache = "q8", .heads = 2, .kv_heads = 1, .head_dim = 80, .rotary_dim = 2}, 4)
+                   .ok());
+  EXPECT_FALSE(
+      build_attention({.cache = "q8", .heads = 2, .kv_heads = 1, .head_dim = 80}, {}).ok());
   EXPECT_FALSE(build_attention({.heads = 6, .kv_heads = 4, .head_dim = 64}, {}).ok());
   EXPECT_FALSE(build_attention({.heads = 4, .kv_heads = 4, .head_dim = 63}, {}).ok());
   EXPECT_FALSE(build_attention({.heads = 4, .kv_heads = 4, .head_dim = 64}, {128, 4, 1}).ok());

@@ -2,10 +2,26 @@
 // Search, page lookup and unpacking.
 #include "kernels/library/paged_cache.h"
 
+#include "backplane/formats.h"
+
 namespace bp::kernels {
 
-bool is_cache_format(std::string_view cache) {
+bool is_cache_format(std::string_view cache, uint32_t head_dim) {
+  if (cache == "q8") return head_dim % kCacheBlock == 0;
   return cache == "f16" || cache == "f32" || cache == "bf16";
+}
+
+uint32_t cache_row_words(std::string_view cache, uint32_t head_dim) {
+  return cache == "f32" ? head_dim : head_dim / (cache == "q8" ? 4 : 2);
+}
+
+uint32_t cache_scale_words(std::string_view cache, uint32_t head_dim) {
+  return cache == "q8" ? static_cast<uint32_t>(cache_scales(head_dim) / 2) : 0;
+}
+
+Val first_scale_word(const Val& page_count, uint32_t kv_heads, uint32_t page_size,
+                     uint32_t head_dim) {
+  return page_count * (kv_heads * page_size * cache_row_words("q8", head_dim));
 }
 
 Val find_sequence(Builder& k, const Val& sequences, const Val& value,
@@ -32,14 +48,33 @@ Val cache_row(const PageTable& table, const Val& sequence, const Val& position, 
   return (page * kv_heads + kv_head) * table.page_size + position % table.page_size;
 }
 
-std::vector<Val> cache_floats(std::string_view cache, const Val& words) {
+CacheWords load_cache(const CacheSource& source, Buf cache, const Val& row, const Val& index,
+                      uint32_t width) {
+  CacheWords out;
+  const uint32_t vectors = cache_row_words(source.format, source.head_dim) / width;
+  out.words = cache.words(row * vectors + index, width);
+  if (source.format != "q8") return out;
+  const uint32_t scale_words = cache_scale_words(source.format, source.head_dim);
+  const Val block = index / (kCacheBlock / 4 / width);
+  out.scale = cache.f16((source.first_scale + row * scale_words) * 2 + block);
+  return out;
+}
+
+std::vector<Val> cache_floats(const CacheSource& source, const CacheWords& loaded) {
   std::vector<Val> out;
-  for (uint32_t i = 0; i < words.lanes(); ++i) {
-    if (cache == "f32") {
-      out.push_back(as_f32(words[i]));
+  for (uint32_t i = 0; i < loaded.words.lanes(); ++i) {
+    const Val word = loaded.words[i];
+    if (source.format == "f32") {
+      out.push_back(as_f32(word));
       continue;
     }
-    const Val pair = cache == "f16" ? unpack_f16x2(words[i]) : unpack_bf16x2(words[i]);
+    if (source.format == "q8") {
+      for (uint32_t b = 0; b < 4; ++b) {
+        out.push_back(to_f32(signed_byte(word, b)) * loaded.scale);
+      }
+      continue;
+    }
+    const Val pair = source.format == "f16" ? unpack_f16x2(word) : unpack_bf16x2(word);
     out.push_back(pair[0]);
     out.push_back(pair[1]);
   }

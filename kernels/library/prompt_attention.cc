@@ -71,6 +71,7 @@ class PromptBuilder {
   Builder k_;
   Buf q_, keys_, values_, starts_, lengths_, y_;
   PageTable table_;
+  CacheSource source_;
   Shared q_tile_, tile_, p_tile_;
   Val sequences_, lane_, row_group_, first_head_, kv_head_;
   Val sequence_, first_token_, count_;  // of the tile; count: its tokens
@@ -91,6 +92,11 @@ void PromptBuilder::declare() {
   table_.blocks = k_.param_u32("blocks");
   table_.page_count = k_.param_u32("pages");
   table_.page_size = s_.page_size;
+  source_ = {s_.cache, s_.head_dim, {}};
+  if (s_.cache == "q8") {
+    source_.first_scale =
+        first_scale_word(table_.page_count, s_.kv_heads, s_.page_size, s_.head_dim);
+  }
   const Type vector{Kind::kF32, 4};
   q_tile_ = k_.shared("q_tile", vector, d_.rows() * q_stride());
   tile_ = k_.shared("tile", vector, d_.keys() * tile_stride());
@@ -152,23 +158,25 @@ void PromptBuilder::load_queries() {
 // One chunk of the elements of all keys of a tile. Keys behind the last repeat it; no row sees
 // them.
 void PromptBuilder::load_chunk(Buf cache, const Val& first_key, uint32_t chunk) {
-  const bool wide = s_.cache != "f32" && d_.chunk % 8 == 0;  // 4 words are two vectors
-  const uint32_t words = s_.cache == "f32" || wide ? 4 : 2, pieces = wide ? 2 : 1;
+  // As many vectors of four elements as 4 words hold, where the chunk is a multiple of that.
+  const uint32_t vector_words = 4 * cache_row_words(s_.cache, s_.head_dim) / s_.head_dim;
+  uint32_t pieces = 4 / vector_words;
+  while (vectors() % pieces != 0) pieces /= 2;
+  const uint32_t words = vector_words * pieces;
   const uint32_t per_key = vectors() / pieces, count = d_.keys() * per_key;
-  const uint32_t per_row = s_.head_dim / 4 / pieces;  // loads of a whole cache row
   const uint32_t rounds = (count + d_.threads() - 1) / d_.threads();
-  std::vector<std::pair<Val, Val>> loaded;  // slot, words
+  std::vector<std::pair<Val, CacheWords>> loaded;  // slot, words
   for (uint32_t round = 0; round < rounds; ++round) {
     const Val number = min(k_.tid() + round * d_.threads(), count - 1);
     const Val key = number / per_key, part = number % per_key;
     const Val row =
         cache_row(table_, sequence_, min(first_key + key, end_ - 1), kv_head_, s_.kv_heads);
     loaded.emplace_back(key * tile_stride() + part * pieces,
-                        cache.words(row * per_row + chunk * per_key + part, words));
+                        load_cache(source_, cache, row, chunk * per_key + part, words));
   }
   for (uint32_t round = 0; round < rounds; ++round) {
     const auto store = [&] {
-      const std::vector<Val> v = cache_floats(s_.cache, loaded[round].second);
+      const std::vector<Val> v = cache_floats(source_, loaded[round].second);
       for (uint32_t i = 0; i < pieces; ++i)
         tile_.store(loaded[round].first + i,
                     make_vec({v[4 * i], v[4 * i + 1], v[4 * i + 2], v[4 * i + 3]}));
@@ -316,7 +324,7 @@ Status check(const AttentionSpec& s, const PromptAttentionSchedule& d) {
     return error(Code::kInvalidArgument, "prompt attention with {} heads on {} of {} ({}): {}",
                  s.heads, s.kv_heads, s.head_dim, s.cache, why);
   };
-  if (!is_cache_format(s.cache)) return refuse("no such cache format");
+  if (!is_cache_format(s.cache, s.head_dim)) return refuse("no such cache format");
   if (s.heads == 0 || s.kv_heads == 0 || s.heads % s.kv_heads != 0)
     return refuse("heads must divide");
   if (s.head_dim == 0 || s.head_dim > kMaxHeadDim || s.head_dim % 4 != 0) {

@@ -40,6 +40,23 @@ TEST_P(Prompt, cache_formats_and_head_sizes) {
   }
 }
 
+TEST_P(Prompt, q8_caches_in_chunks_of_all_sizes) {
+  uint64_t seed = 40;
+  for (uint32_t head_dim : {32u, 64u, 96u, 128u, 160u, 256u}) {
+    const AttentionSpec spec{.cache = "q8",
+                             .heads = 4,
+                             .kv_heads = 2,
+                             .head_dim = head_dim,
+                             .page_size = 7,
+                             .scale = 0.2f};
+    expect_right(spec, default_prompt_schedule(spec, caps()), {9, 3}, {21, 30}, ++seed);
+  }
+  const AttentionSpec spec{.cache = "q8", .heads = 4, .kv_heads = 2, .head_dim = 96, .scale = 0.2f};
+  for (uint32_t chunk : {4u, 8u, 12u, 24u, 48u, 96u}) {
+    expect_right(spec, {4, 2, 8, 2, 1, chunk}, {9}, {21}, ++seed);
+  }
+}
+
 TEST_P(Prompt, large_heads) {
   for (uint32_t head_dim : {128u, 256u}) {
     const AttentionSpec spec{
@@ -117,7 +134,9 @@ TEST(PromptSpecs, impossible_ones_are_refused) {
   EXPECT_FALSE(build_prompt_attention({.heads = 4, .kv_heads = 1, .head_dim = 260}, {}).ok());
   EXPECT_FALSE(build_prompt_attention({.heads = 4, .kv_heads = 4, .head_dim = 64}, {}).ok());
   EXPECT_FALSE(
-      build_prompt_attention({.cache = "q8", .heads = 4, .kv_heads = 1, .head_dim = 64}, {}).ok());
+      build_prompt_attention({.cache = "q4", .heads = 4, .kv_heads = 1, .head_dim = 64}, {}).ok());
+  EXPECT_FALSE(
+      build_prompt_attention({.cache = "q8", .heads = 4, .kv_heads = 1, .head_dim = 80}, {}).ok());
   EXPECT_FALSE(build_prompt_attention(good, {4, 4, 12, 4, 2, 64}).ok());   // lanes
   EXPECT_FALSE(build_prompt_attention(good, {4, 4, 16, 3, 2, 64}).ok());   // rows a thread
   EXPECT_FALSE(build_prompt_attention(good, {4, 4, 16, 4, 0, 64}).ok());   // no keys

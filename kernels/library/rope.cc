@@ -3,7 +3,9 @@
 #include "kernels/library/rope.h"
 
 #include <functional>
+#include <vector>
 
+#include "backplane/formats.h"
 #include "kernels/builder/builder.h"
 #include "kernels/library/paged_cache.h"
 
@@ -11,6 +13,8 @@ namespace bp::kernels {
 namespace {
 
 constexpr uint32_t kMaxHeadDim = 1024;
+// Finite and positive, as f16.
+constexpr float kLargestHalf = 65504.0f, kSmallestHalf = 5.9604645e-8f;
 
 class RopeBuilder {
  public:
@@ -26,6 +30,10 @@ class RopeBuilder {
   void normalize(const Val& scale);
   void rotate();
   void write_caches();
+  void write_rows(const Shared& row, const Val& known);
+  void write_q8_rows(const Shared& row, const Val& known);
+  // Calls write(cache, its row) for what this group writes, where the page is known.
+  void for_each_cache(const Val& known, const std::function<void(Buf, Val)>& write);
   bool has(RopePart part) const { return s_.part == RopePart::kAll || s_.part == part; }
   bool has_cache() const { return has(RopePart::kKey) || has(RopePart::kValue); }
   void on(RopePart part, const std::function<void()>& body);
@@ -36,7 +44,7 @@ class RopeBuilder {
   Builder k_;
   Buf q_, key_, value_, rope_, q_norm_, k_norm_, positions_, sequences_, table_, q_out_, k_cache_,
       v_cache_;
-  Val blocks_, pages_;
+  Val blocks_, pages_, page_, position_;
   Val token_, unit_;  // unit: of q | k | v heads
   Val pair_, active_, first_, second_;
   Var a_, b_;  // this thread's two elements
@@ -141,25 +149,64 @@ void RopeBuilder::write_caches() {
     row.store(second_, b_.get());
   });
   k_.barrier();
-  const Val position = positions_.u32(token_), block = position / page_size_;
-  const Val page = table_.u32(sequences_.u32(token_) * blocks_ + min(block, blocks_ - 1));
-  const Val known = (block < blocks_) & (page < pages_);
-  const auto write = [&](RopePart part, Buf cache, uint32_t first_unit) {
+  position_ = positions_.u32(token_);
+  const Val block = position_ / page_size_;
+  page_ = table_.u32(sequences_.u32(token_) * blocks_ + min(block, blocks_ - 1));
+  const Val known = (block < blocks_) & (page_ < pages_);
+  if (s_.cache == "q8") return write_q8_rows(row, known);
+  write_rows(row, known);
+}
+
+void RopeBuilder::for_each_cache(const Val& known, const std::function<void(Buf, Val)>& write) {
+  const auto one = [&](RopePart part, Buf cache, uint32_t first_unit) {
     if (!has(part)) return;
-    const Val at = (page * s_.kv_heads + unit_ - first_unit) * page_size_ + position % page_size_;
-    const Val chosen = s_.part == RopePart::kAll ? is(part) & active_ : active_;
-    k_.when(chosen & known, [&] {
-      const Val low = row.load(k_.tid() * 2), high = row.load(k_.tid() * 2 + 1);
-      if (s_.cache == "f32") {
-        cache.store(at * (s_.head_dim / 2) + k_.tid(), make_vec({as_u32(low), as_u32(high)}));
-        return;
-      }
-      const Val word = s_.cache == "f16" ? pack_f16x2(low, high) : pack_bf16x2(low, high);
-      cache.store(at * (s_.head_dim / 2) + k_.tid(), word);
-    });
+    const Val at = (page_ * s_.kv_heads + unit_ - first_unit) * page_size_ + position_ % page_size_;
+    k_.when(s_.part == RopePart::kAll ? is(part) & known : known, [&] { write(cache, at); });
   };
-  write(RopePart::kKey, k_cache_, s_.heads);
-  write(RopePart::kValue, v_cache_, s_.heads + s_.kv_heads);
+  one(RopePart::kKey, k_cache_, s_.heads);
+  one(RopePart::kValue, v_cache_, s_.heads + s_.kv_heads);
+}
+
+void RopeBuilder::write_rows(const Shared& row, const Val& known) {
+  for_each_cache(known & active_, [&](Buf cache, const Val& at) {
+    const Val low = row.load(k_.tid() * 2), high = row.load(k_.tid() * 2 + 1);
+    if (s_.cache == "f32") {
+      cache.store(at * (s_.head_dim / 2) + k_.tid(), make_vec({as_u32(low), as_u32(high)}));
+      return;
+    }
+    const Val word = s_.cache == "f16" ? pack_f16x2(low, high) : pack_bf16x2(low, high);
+    cache.store(at * (s_.head_dim / 2) + k_.tid(), word);
+  });
+}
+
+// Four elements a thread, so that eight consecutive threads have a block and sixteen the two blocks
+// whose scales share a word.
+void RopeBuilder::write_q8_rows(const Shared& row, const Val& known) {
+  const uint32_t words = cache_row_words(s_.cache, s_.head_dim);
+  const Val inside = k_.tid() < words;
+  const Val first = min(k_.tid(), words - 1) * 4;
+  std::vector<Val> x;
+  for (uint32_t i = 0; i < 4; ++i) x.push_back(row.load(first + i));
+  const Val largest =
+      k_.max_of(max(max(abs(x[0]), abs(x[1])), max(abs(x[2]), abs(x[3]))), kCacheBlock / 4);
+  // The scale as it is read back; a finite one, whatever the values are.
+  const Val scale = unpack_f16x2(pack_f16x2(min(largest / 127.0f, kLargestHalf), 0.0f))[0];
+  const Val inverse = select(scale > 0.0f, rcp(max(scale, kSmallestHalf)), 0.0f);
+  std::vector<Val> q;
+  for (const Val& e : x) q.push_back(to_i32(rint(min(max(e * inverse, -127.0f), 127.0f))));
+  const Val is_high = (k_.tid() & (kCacheBlock / 4)) != 0;
+  const Val scales = k_.max_of(
+      make_vec({select(inside & ~is_high, scale, 0.0f), select(inside & is_high, scale, 0.0f)}),
+      kCacheBlock / 2);
+  const Val first_scale = first_scale_word(pages_, s_.kv_heads, page_size_, s_.head_dim);
+  for_each_cache(known & inside, [&](Buf cache, const Val& at) {
+    cache.store(at * words + k_.tid(), pack_i8x4(q[0], q[1], q[2], q[3]));
+    k_.when((k_.tid() % (kCacheBlock / 2)) == 0, [&] {
+      cache.store(first_scale + at * cache_scale_words(s_.cache, s_.head_dim) +
+                      k_.tid() / (kCacheBlock / 2),
+                  pack_f16x2(scales[0], scales[1]));
+    });
+  });
 }
 
 Result<Kernel> RopeBuilder::build() {
@@ -186,7 +233,7 @@ Result<Kernel> RopeBuilder::build() {
 }  // namespace
 
 Result<Kernel> build_rope_kv_write(const RopeSpec& s, uint32_t page_size) {
-  if (!is_cache_format(s.cache) || s.heads == 0 || s.kv_heads == 0 || page_size == 0 ||
+  if (!is_cache_format(s.cache, s.head_dim) || s.heads == 0 || s.kv_heads == 0 || page_size == 0 ||
       s.head_dim == 0 || s.head_dim % 2 != 0 || s.head_dim > kMaxHeadDim ||
       s.rotary_dim > s.head_dim || s.rotary_dim % 2 != 0 || (s.rope && s.rotary_dim == 0)) {
     return error(

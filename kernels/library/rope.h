@@ -16,7 +16,7 @@ namespace bp::kernels {
 enum class RopePart : uint8_t { kAll, kQuery, kKey, kValue };
 
 struct RopeSpec {
-  std::string cache = "f16";  // or "f32", "bf16"
+  std::string cache = "f16";  // or "f32", "bf16"; "q8" for D a multiple of 32
   bool separate = false;      // q, k, v are three tensors, not the merged one
   bool rope = true;
   bool q_norm = false, k_norm = false;

@@ -87,6 +87,7 @@ Status CodeLibrary::load(DeviceKernel* code) {
   source.group_threads = kernel.threads;
   source.buffer_count = static_cast<uint32_t>(kernel.buffers.size());
   source.param_words = static_cast<uint32_t>(kernel.params.size());
+  source.flags = device_.caps.early_launch ? BP_MODULE_AWAITS : 0;
   const std::string key = fmt::format("{}\n{}\n{}\nsubgroup {} threads {} buffers {} params {}\n{}",
                                       BP_TRY(compiler_id()), dialect_name(device_.caps.dialect),
                                       entry, source.subgroup_size, source.group_threads,

@@ -43,6 +43,7 @@ struct Device {
   const bp_memory_api* memory = nullptr;
   const bp_stream_api* stream = nullptr;
   const bp_module_api* module = nullptr;
+  const bp_gemm_api* gemm = nullptr;  // null: a host that knows none
   Caps caps;
   uint64_t offset_alignment = 16;  // of a buffer argument
   uint64_t max_allocation_bytes = ~uint64_t{0};

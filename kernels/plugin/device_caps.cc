@@ -89,6 +89,7 @@ Result<Caps> caps_of(const bp_device_info& info, const bp_device_caps& caps) {
   if (caps.max_buffer_range != 0) out.max_buffer_range_bytes = caps.max_buffer_range;
   out.compute_units = or_else(caps.compute_units, 1);
   out.matrix = matrix_of(out, caps);
+  out.early_launch = out.dialect == DialectId::kCuda && caps.has_early_launch != 0;
   return out;
 }
 

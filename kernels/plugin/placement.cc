@@ -44,7 +44,8 @@ bool is_int8_reader(const ops::Op& op, uint32_t value) {
 
 bool is_maker(const ops::Op& op) {
   return op.name == "attention" || op.name == "linear_glu" ||
-         (op.name == "rms_norm" && !op.input(2).present());
+         (op.name == "rms_norm" && !op.input(2).present()) ||
+         (op.name == "layer_norm" && !op.input(3).present());
 }
 
 bool reads(const ops::Op& op, uint32_t value) {

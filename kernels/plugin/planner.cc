@@ -12,18 +12,15 @@
 namespace bp::kernels {
 namespace {
 
-uint64_t element_size(ops::Format format) {
-  return format == ops::Format::kF16 || format == ops::Format::kBf16 ? 2 : 4;
-}
-
 // Activations, inputs and caches are bound whole.
 Status check_range(const ops::Operand& operand, const Planner& planner, const char* kind,
                    uint32_t slot) {
   if (!operand.present() || operand.is_weight()) return {};
-  uint64_t bytes = element_size(operand.format);
+  uint64_t extents[ops::kMaxRank] = {}, bytes = 0;
   for (uint32_t i = 0; i < operand.rank; ++i) {
-    if (!try_mul(bytes, BP_TRY(planner.maximum(operand.dims[i])), &bytes)) bytes = ~uint64_t{0};
+    extents[i] = BP_TRY(planner.maximum(operand.dims[i]));
   }
+  if (!ops::operand_bytes(operand, extents, &bytes)) bytes = ~uint64_t{0};
   const uint64_t limit = planner.caps().max_buffer_range_bytes;
   if (bytes <= limit) return {};
   return error(Code::kFailedPrecondition, "{} {} has up to {} bytes, the device binds {} at once",
@@ -41,6 +38,7 @@ constexpr Family kFamilies[] = {
     {"embed", plan_embed},
     {"gather_rows", plan_gather_rows},
     {"rms_norm", plan_rms_norm},
+    {"layer_norm", plan_layer_norm},
     {"row_sums", plan_row_sums},
     {"rope_kv_write", plan_rope_kv_write},
     {"attention", plan_attention},

@@ -16,15 +16,23 @@
 
 namespace bp::kernels {
 
+class VendorGemm;
+
 class Planner {
  public:
-  // `placement` is null for an op that stands alone.
+  // `placement` is null for an op that stands alone, `vendor` where no library is to be used.
   Planner(const Device& device, CodeLibrary* library, const ops::Ranges& ranges,
-          const Placement* placement, TunedSchedules* tuned)
-      : device_(device), library_(library), ranges_(ranges), placement_(placement), tuned_(tuned) {}
+          const Placement* placement, TunedSchedules* tuned, VendorGemm* vendor = nullptr)
+      : device_(device),
+        library_(library),
+        ranges_(ranges),
+        placement_(placement),
+        tuned_(tuned),
+        vendor_(vendor) {}
 
   const Device& device() const noexcept { return device_; }
   const Caps& caps() const noexcept { return device_.caps; }
+  VendorGemm* vendor() const noexcept { return vendor_; }
   Result<DeviceKernel*> kernel(const std::string& key, const CodeLibrary::Build& build) {
     return library_->get(key, build);
   }
@@ -57,14 +65,12 @@ class Planner {
   const ops::Ranges& ranges_;
   const Placement* placement_;
   TunedSchedules* tuned_;
+  VendorGemm* vendor_;
   std::vector<Tunable>* collected_ = nullptr;
 };
 
 // ---- pieces that the families share -------------------------------------------------------------
 
-inline std::string_view format_name(ops::Format format) {
-  return kWeightFormats[static_cast<size_t>(format)].name;
-}
 inline const WeightFormat& format_of(ops::Format format) {
   return kWeightFormats[static_cast<size_t>(format)];
 }
@@ -108,6 +114,7 @@ Result<Program> plan_linear_glu(const ops::Op& op, Planner& planner);
 Result<Program> plan_embed(const ops::Op& op, Planner& planner);
 Result<Program> plan_gather_rows(const ops::Op& op, Planner& planner);
 Result<Program> plan_rms_norm(const ops::Op& op, Planner& planner);
+Result<Program> plan_layer_norm(const ops::Op& op, Planner& planner);
 Result<Program> plan_row_sums(const ops::Op& op, Planner& planner);
 Result<Program> plan_rope_kv_write(const ops::Op& op, Planner& planner);
 Result<Program> plan_attention(const ops::Op& op, Planner& planner);

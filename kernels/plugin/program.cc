@@ -20,7 +20,7 @@ bp_launch_buffer PreparedKernel::buffer_of(const Argument& argument,
                                            const bp_kernel_launch& launch) const {
   if (argument.source == Argument::kWeight) {
     const Place& place = planes[argument.index];
-    return {place.buffer, place.offset, place.bytes};
+    return {place.buffer, place.offset + argument.offset, place.bytes - argument.offset};
   }
   const bp_operand_buffer& operand =
       argument.source == Argument::kInput    ? launch.inputs[argument.index]
@@ -38,14 +38,14 @@ bp_status check_operand(const ops::Operand& operand, const bp_operand_buffer& wh
                         const bp_kernel_launch& launch, const char* kind, uint32_t slot,
                         bp_error* error) {
   if (!operand.present() || operand.is_weight()) return BP_OK;
-  const bool half = operand.format == ops::Format::kF16 || operand.format == ops::Format::kBf16;
-  uint64_t bytes = half ? 2 : 4;
+  uint64_t extents[ops::kMaxRank] = {}, bytes = 0;
+  bool is_valid = true;
   for (uint32_t d = 0; d < operand.rank; ++d) {
-    uint64_t extent = 0;
-    if (!ops::evaluate_dim(operand.dims[d], launch.symbols, launch.symbol_count, &extent) ||
-        __builtin_mul_overflow(bytes, extent, &bytes)) {
-      return glue::fail(error, BP_INVALID_ARGUMENT, "%s %u has no valid shape", kind, slot);
-    }
+    is_valid = is_valid &&
+               ops::evaluate_dim(operand.dims[d], launch.symbols, launch.symbol_count, &extents[d]);
+  }
+  if (!is_valid || !ops::operand_bytes(operand, extents, &bytes)) {
+    return glue::fail(error, BP_INVALID_ARGUMENT, "%s %u has no valid shape", kind, slot);
   }
   if (bytes <= where.bytes) return BP_OK;
   return glue::fail(error, BP_INVALID_ARGUMENT, "%s %u needs %llu bytes, %llu were given", kind,
@@ -94,8 +94,23 @@ bp_status PreparedKernel::put_in_place(bp_stream* stream, const bp_kernel_launch
   return BP_OK;
 }
 
+bp_status PreparedKernel::run_product(const Launch& step, bp_stream* stream,
+                                      const bp_kernel_launch& launch, bp_error* error) const {
+  bp_gemm_launch record{};
+  record.size = sizeof record;
+  if (step.product.gemm == nullptr || !step.params[0].evaluate(launch, &record.tokens)) {
+    return glue::fail(error, BP_INVALID_ARGUMENT, "a product is not ready or lacks a symbol");
+  }
+  record.x = buffer_of(step.arguments[0], launch);
+  record.w = buffer_of(step.arguments[1], launch);
+  record.y = buffer_of(step.arguments[2], launch);
+  record.workspace = buffer_of(step.arguments[3], launch);
+  return device->gemm->enqueue(step.product.gemm, stream, &record, error);
+}
+
 bp_status PreparedKernel::run(const Launch& step, bp_stream* stream, const bp_kernel_launch& launch,
                               bp_error* error) const {
+  if (step.product.shape.size != 0) return run_product(step, stream, launch, error);
   std::array<bp_launch_buffer, kMaxBuffers> buffers;
   std::array<uint32_t, kMaxParams> params;
   for (size_t i = 0; i < step.arguments.size(); ++i) {
@@ -132,6 +147,14 @@ bp_status PreparedKernel::run(const Launch& step, bp_stream* stream, const bp_ke
   return device->module->launch(stream, step.kernel->function, &record, error);
 }
 
+bp_status PreparedKernel::run_all(const std::vector<Launch>& steps, bp_stream* stream,
+                                  const bp_kernel_launch& launch, bp_error* error) const {
+  for (const Launch& step : steps) {
+    if (const bp_status s = run(step, stream, launch, error)) return s;
+  }
+  return BP_OK;
+}
+
 bp_status PreparedKernel::enqueue(bp_stream* stream, const bp_kernel_launch& launch,
                                   bp_error* error) const {
   if (const bp_status s = check(launch, error)) return s;
@@ -143,10 +166,7 @@ bp_status PreparedKernel::enqueue(bp_stream* stream, const bp_kernel_launch& lau
   for (const Variant& variant : program.variants) {
     if (tokens > variant.max_tokens) continue;
     if (const bp_status s = put_in_place(stream, launch, error)) return s;
-    for (const Launch& step : variant.launches) {
-      if (const bp_status s = run(step, stream, launch, error)) return s;
-    }
-    return BP_OK;
+    return run_all(variant.launches, stream, launch, error);
   }
   return glue::fail(error, BP_INVALID_ARGUMENT,
                     "%llu tokens are more than the kernel was "

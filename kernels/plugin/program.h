@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "backplane/op.h"
@@ -35,11 +36,18 @@ struct Count {
   bool evaluate(const bp_kernel_launch& launch, uint64_t* out) const noexcept;
 };
 
+// A product by the vendor's library: y = x · wᵀ, or added to what y was.
+struct LibraryProduct {
+  bp_gemm_shape shape{};    // size 0: the launch is one of a kernel
+  bp_gemm* gemm = nullptr;  // null until the op is prepared
+};
+
 struct Launch {
-  DeviceKernel* kernel = nullptr;
+  DeviceKernel* kernel = nullptr;   // null: a product of the library, see run_product()
   std::vector<Argument> arguments;  // one a buffer of the kernel
   std::vector<Count> params;        // one a param of the kernel; floats by their bits
   Count grid_x, grid_y;
+  LibraryProduct product;  // its arguments: x, w, y, workspace; its one param: tokens
 };
 
 // An operand that the kernels expect in the place of an output: copied where it is elsewhere.
@@ -53,6 +61,7 @@ struct InPlace {
 struct Variant {
   uint64_t max_tokens = 0;
   std::vector<Launch> launches;
+  std::vector<Launch> rival{};  // does the same by the library; empty where there is none
 };
 
 // Rows of an input's tensor that the program reads; its planes get consecutive numbers.
@@ -69,6 +78,7 @@ struct Program {
   std::vector<InPlace> in_place;
   uint64_t workspace_bytes = 0;
   bool is_deterministic = true;
+  std::string rival_key;  // what a choice between launches and rivals depends on
 
   // Number of the first plane of weights[use].
   uint32_t plane(size_t use) const noexcept;
@@ -83,12 +93,17 @@ struct PreparedKernel {
   ops::Op op;  // its shapes; names and attributes belong to the host and are gone
 
   bp_status enqueue(bp_stream* stream, const bp_kernel_launch& launch, bp_error* error) const;
+  // Only these launches, whatever the number of tokens asks for. Operands are not checked.
+  bp_status run_all(const std::vector<Launch>& steps, bp_stream* stream,
+                    const bp_kernel_launch& launch, bp_error* error) const;
 
  private:
   bp_status check(const bp_kernel_launch& launch, bp_error* error) const;
   bp_status put_in_place(bp_stream* stream, const bp_kernel_launch& launch, bp_error* error) const;
   bp_status run(const Launch& step, bp_stream* stream, const bp_kernel_launch& launch,
                 bp_error* error) const;
+  bp_status run_product(const Launch& step, bp_stream* stream, const bp_kernel_launch& launch,
+                        bp_error* error) const;
   bp_launch_buffer buffer_of(const Argument& argument, const bp_kernel_launch& launch) const;
 };
 

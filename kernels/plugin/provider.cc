@@ -8,6 +8,7 @@
 
 #include "kernels/plugin/device_caps.h"
 #include "kernels/plugin/planner.h"
+#include "kernels/plugin/trial.h"
 
 namespace bp::kernels {
 
@@ -81,6 +82,7 @@ Result<Device> device_from(const bp_bind_info& info) {
   device.memory = info.memory_api;
   device.stream = info.stream_api;
   device.module = info.module_api;
+  device.gemm = info.gemm_api;
   device.offset_alignment = std::max<uint32_t>(caps.buffer_offset_alignment, 16);
   for (int i = 0; i < 2; ++i) {
     if (caps.max_grid[i] != 0) device.max_grid[i] = caps.max_grid[i];
@@ -108,7 +110,8 @@ bp_status unbind(bp_target* target, bp_error* error) {
 
 Result<Program> plan(const ops::Op& op, Target* target, const ops::Ranges& ranges,
                      const Placement* placement) {
-  Planner planner(target->device, &target->code, ranges, placement, &target->tuned);
+  Planner planner(target->device, &target->code, ranges, placement, &target->tuned,
+                  &target->vendor);
   return plan_op(op, planner);
 }
 
@@ -145,18 +148,23 @@ uint64_t estimate_ns(const Program& program) {
   return kAssumedLaunchNs + static_cast<uint64_t>(std::min(bytes / kAssumedBytesPerNs, 1e15));
 }
 
-void set_launches(const Program& program, const Target& target, bp_match* answer) {
+void set_launches(const Program& program, Target& target, bp_match* answer) {
   answer->launches = static_cast<uint32_t>(program.variants.front().launches.size());
   const std::string_view dialect = dialect_name(target.device.caps.dialect);
-  glue::print_text(answer->reason, sizeof answer->reason, "%.*s, %u launch%s",
+  std::string prompts;
+  if (!program.variants.back().rival.empty()) {
+    prompts = ", prompts by " + target.vendor.library();
+    if (target.vendor.mode() == VendorGemm::Mode::kAuto) prompts += " where faster";
+  }
+  glue::print_text(answer->reason, sizeof answer->reason, "%.*s, %u launch%s%s",
                    static_cast<int>(dialect.size()), dialect.data(), answer->launches,
-                   answer->launches == 1 ? "" : "es");
+                   answer->launches == 1 ? "" : "es", prompts.c_str());
 }
 
 // Tensors that several ops read are uploaded once and counted once.
 using Counted = std::set<std::pair<uint32_t, BlockRange>>;
 
-bp_match answer_of(const Result<Program>& program, const ops::Op& op, const Target& target,
+bp_match answer_of(const Result<Program>& program, const ops::Op& op, Target& target,
                    Counted* counted) {
   bp_match answer{};
   answer.size = sizeof answer;
@@ -252,6 +260,7 @@ Result<std::unique_ptr<PreparedKernel>> prepare_op(Target* target, const bp_op& 
     const auto& planes = kernel->residents.back()->planes();
     kernel->planes.insert(kernel->planes.end(), planes.begin(), planes.end());
   }
+  BP_TRY(settle_rivals(target, kernel.get(), ranges));
   *flags = all_copied ? BP_KERNEL_COPIED_WEIGHTS : 0;
   return kernel;
 }

@@ -12,20 +12,23 @@
 #include "kernels/plugin/program.h"
 #include "kernels/plugin/resident.h"
 #include "kernels/plugin/tuned_schedules.h"
+#include "kernels/plugin/vendor_gemm.h"
 
 namespace bp::kernels {
 
 // The library bound to one device. Thread-safe.
 struct Target {
-  // `folder` for what is kept on disk; empty: nothing is.
+  // `folder` is the plugin's for derived data; empty: nothing is kept.
   Target(const Device& bound, const std::string& folder)
       : device(bound),
         code(device, folder.empty() ? folder : folder + "/code"),
         weights(device),
+        vendor(device, folder.empty() ? folder : folder + "/choices"),
         tuned(device, folder.empty() ? folder : folder + "/tuning") {}
   const Device device;
   CodeLibrary code;
   ResidentStore weights;
+  VendorGemm vendor;
   TunedSchedules tuned;
   std::atomic<bool> is_tuning{false};
 };

@@ -112,6 +112,9 @@ void fill_words(std::span<const TrialBuffer> buffers, uint32_t index, uint64_t f
       case TrialBuffer::kHalves:
         out[i] = halves(bits);
         break;
+      case TrialBuffer::kQ8Cache:
+        out[i] = at < buffer.scales_at ? bits : scale_pair(bits);
+        break;
       case TrialBuffer::kBf16:
         out[i] = bf16_pair(bits);
         break;

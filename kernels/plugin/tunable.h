@@ -21,6 +21,7 @@ struct TrialBuffer {
     kFloats,        // f32 in [-1, 1)
     kHalves,        // f16 in (-1, 1)
     kBf16,          // likewise
+    kQ8Cache,       // int8, and from word `scales_at` on f16 scales
     kQuants,        // int8 activations; the buffer after it holds their kScales
     kScales,        // scale and sum for every 32 of the quants
     kWords,         // `words`
@@ -37,6 +38,7 @@ struct TrialBuffer {
   bool is_streamed = false;
   const WeightFormat* format = nullptr;
   uint32_t plane = 0;
+  uint64_t scales_at = 0;
   std::vector<uint32_t> words;
 };
 

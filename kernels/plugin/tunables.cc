@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "kernels/library/paged_cache.h"
 #include "kernels/library/quantize.h"
 #include "kernels/library/space.h"
 
@@ -34,6 +35,11 @@ class Buffers {
   uint32_t words(std::vector<uint32_t> words) {
     const uint32_t index = add(Content::kWords, words.size() * 4);
     all_[index].words = std::move(words);
+    return index;
+  }
+  uint32_t cache(Content content, uint64_t bytes, uint64_t scales_at) {
+    const uint32_t index = add(content, bytes, true);
+    all_[index].scales_at = scales_at;
     return index;
   }
   // The planes of a matrix.
@@ -269,16 +275,20 @@ Tunable tunable_attention(const AttentionSpec& spec, const AttentionSchedule& st
   out.standard = values_of(standard);
   Buffers buffers;
   const uint64_t width = uint64_t{spec.heads} * spec.head_dim;
-  const uint64_t cached = pages * page * spec.kv_heads * spec.head_dim;
-  const bool is_f32 = spec.cache == "f32";
-  const Content cache = is_f32                ? Content::kFloats
-                        : spec.cache == "f16" ? Content::kHalves
-                                              : Content::kBf16;
+  const uint64_t row_words =
+      cache_row_words(spec.cache, spec.head_dim) + cache_scale_words(spec.cache, spec.head_dim);
+  const uint64_t cache_bytes = pages * page * spec.kv_heads * row_words * 4;
+  const uint64_t scales_at =
+      pages * page * spec.kv_heads * cache_row_words(spec.cache, spec.head_dim);
+  Content cache = Content::kBf16;
+  if (spec.cache == "f32") cache = Content::kFloats;
+  if (spec.cache == "f16") cache = Content::kHalves;
+  if (spec.cache == "q8") cache = Content::kQ8Cache;
   AttentionTrial trial;
   trial.tokens = tokens;
   trial.inputs = {buffers.add(Content::kFloats, tokens * width * 4),
-                  buffers.add(cache, cached * (is_f32 ? 4 : 2), true),
-                  buffers.add(cache, cached * (is_f32 ? 4 : 2), true)};
+                  buffers.cache(cache, cache_bytes, scales_at),
+                  buffers.cache(cache, cache_bytes, scales_at)};
   trial.inputs.push_back(buffers.words({0, static_cast<uint32_t>(tokens)}));
   trial.inputs.push_back(buffers.words({static_cast<uint32_t>(pages * page)}));
   std::vector<uint32_t> table;
@@ -311,6 +321,7 @@ Tunable tunable_norm(const NormSpec& spec, const Caps& caps, const std::string& 
   const uint64_t bytes = uint64_t{spec.width} * 4;
   buffers.add(Content::kFloats, bytes);
   if (spec.normalize) buffers.add(Content::kFloats, bytes);
+  if (spec.bias) buffers.add(Content::kFloats, bytes);
   const bool updates = spec.residual && spec.residual_in_place;
   if (spec.residual && !updates) buffers.add(Content::kFloats, bytes);
   if (spec.write_f32) buffers.add(updates ? Content::kUpdated : Content::kOutput, bytes);

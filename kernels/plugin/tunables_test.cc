@@ -142,7 +142,7 @@ TEST(Tunables, gemm_by_matrix_units) {
 TEST(Tunables, attention_with_any_number_of_parts) {
   for (const char* profile : {"pocl", "cuda"}) {
     const Caps& caps = caps_named(profile);
-    for (const char* cache : {"f16", "f32", "bf16"}) {
+    for (const char* cache : {"f16", "f32", "bf16", "q8"}) {
       const AttentionSpec spec{
           .cache = cache, .heads = 8, .kv_heads = 2, .head_dim = 64, .scale = 0.125f};
       const AttentionSchedule standard = default_schedule(spec, caps, 1, 256);
@@ -172,6 +172,7 @@ TEST(Tunables, experts) {
 TEST(Tunables, norms_to_floats_and_to_int8) {
   const Caps& caps = caps_named("cuda");
   expect_all_agree(tunable_norm({.width = 1536}, caps, "key"), caps);
+  expect_all_agree(tunable_norm({.width = 1536, .center = true, .bias = true}, caps, "key"), caps);
   expect_all_agree(
       tunable_norm({.width = 1536, .write_f32 = false, .write_int8 = true}, caps, "key"), caps);
   expect_all_agree(

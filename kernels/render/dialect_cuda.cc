@@ -28,6 +28,15 @@ __device__ __forceinline__ int bp_dot4(unsigned int a, unsigned int b, int c) {
 #endif
 )";
 
+// A launch that begins early waits until what was enqueued before has ended and is visible, then
+// lets the next one begin.
+constexpr std::string_view kEarly = R"(#ifndef BACKPLANE_PROLOGUE
+__device__ __forceinline__ void bp_await() {
+  asm volatile("griddepcontrol.wait;\n griddepcontrol.launch_dependents;" ::: "memory");
+}
+#endif
+)";
+
 // Fragments as mma.m16n8k16 has them; a lane's row is lane / 4, its first word or column pair
 // lane % 4. Rows 0 to 15 of b are two operands of 8 columns, so inputs are loaded alike.
 constexpr std::string_view kFragments = R"(#ifndef BACKPLANE_PROLOGUE
@@ -94,6 +103,7 @@ class CudaPrinter final : public Printer {
  protected:
   void begin() override {
     raw(kPrologue);
+    if (early()) raw(kEarly);
     if (uses(Op::kFragFill) || uses(Op::kFragLoad)) {
       raw(kFragments);
       raw(caps_.arch >= 80 ? kMma16 : kMma8);
@@ -106,8 +116,11 @@ class CudaPrinter final : public Printer {
     }
     std::string list;
     for (const Buffer& b : kernel_.buffers) {
-      list += fmt::format("{}{}unsigned int* __restrict__ b_{}", list.empty() ? "" : ", ",
-                          b.access == Access::kRead ? "const " : "", b.name);
+      // Compilers may move reads of restricted constants up, also before a wait.
+      const bool reads = b.access == Access::kRead;
+      const bool plain = early() && reads && !b.constant;
+      list += fmt::format("{}{}unsigned int*{} b_{}", list.empty() ? "" : ", ",
+                          reads ? "const " : "", plain ? "" : " __restrict__", b.name);
     }
     if (!kernel_.params.empty()) list += list.empty() ? "const bp_params p" : ", const bp_params p";
     raw(fmt::format("extern \"C\" __global__ void __launch_bounds__({}) bp_{}({}) {{\n",
@@ -209,9 +222,13 @@ class CudaPrinter final : public Printer {
   }
 
   std::string barrier(bool) const override { return "__syncthreads();"; }
+  std::string await() const override { return early() ? "bp_await();" : ""; }
   std::string unroll(uint64_t factor) const override {
     return fmt::format("#pragma unroll {}", factor);
   }
+
+ private:
+  bool early() const { return caps_.early_launch && caps_.arch >= 90; }
 };
 
 }  // namespace

@@ -271,7 +271,14 @@ void Printer::statement(ValueId at) {
 std::string Printer::print() {
   analyse();
   begin();
-  for (ValueId at = 0; at < kernel_.insts.size(); ++at) statement(at);
+  bool awaits = !await().empty();
+  for (ValueId at = 0; at < kernel_.insts.size(); ++at) {
+    if (awaits && !op_info(kernel_.insts[at].op).pure) {
+      line(await());
+      awaits = false;
+    }
+    statement(at);
+  }
   out_ += "}\n";
   return std::move(out_);
 }

@@ -39,6 +39,8 @@ class Printer {
                                  const std::string& x) const = 0;
   virtual std::string barrier(bool global) const = 0;
   virtual std::string unroll(uint64_t factor) const = 0;  // a line before `for`, or empty
+  // For launches that begin early: the statement after which memory may be touched.
+  virtual std::string await() const { return {}; }
 
   bool uses(Op op) const;
   // Widths (1, 2, 4 as bits) of the accesses to a buffer.

@@ -16,6 +16,7 @@
 #include "kernels/library/weights.h"
 #include "kernels/testing/decode_cases.h"
 #include "kernels/testing/gemm_cases.h"
+#include "kernels/testing/halves_cases.h"
 #include "kernels/testing/moe_cases.h"
 #include "kernels/testing/paged_cases.h"
 #include "kernels/testing/sampling_cases.h"
@@ -208,23 +209,29 @@ Result<Case> norm_case(const NormSpec& spec, const NormSchedule& schedule, uint3
   const size_t n = spec.width, total = rows * n;
   Case out;
   out.kernel = BP_TRY(build_norm(spec, schedule));
-  out.name = fmt::format("{}_{}x{}_t{}{}{}{}", out.kernel.name, rows, n, schedule.threads,
-                         spec.residual ? "_residual" : "", spec.write_f32 ? "_f32" : "",
-                         spec.write_int8 ? "_int8" : "");
+  out.name = fmt::format("{}_{}x{}_t{}{}{}{}{}", out.kernel.name, rows, n, schedule.threads,
+                         spec.bias ? "_bias" : "", spec.residual ? "_residual" : "",
+                         spec.write_f32 ? "_f32" : "", spec.write_int8 ? "_int8" : "");
   out.grid_x = rows;
   std::vector<float> x = random.uniform(total, -3, 3);
   if (total >= 2 * kActivationBlock)
     std::fill_n(x.begin(), kActivationBlock, 0.0f);  // a block of zeros
-  const std::vector<float> gain = random.uniform(n, -2, 2), residual = random.uniform(total, -1, 1);
+  const std::vector<float> gain = random.uniform(n, -2, 2), residual = random.uniform(total, -1, 1),
+                           bias = random.uniform(n, -1, 1);
+  if (spec.center) {  // far from zero, which sums of squares would not survive
+    for (size_t i = 0; i < n; ++i) x[(rows - 1) * n + i] += 200;
+  }
   const float eps = 1e-5f;
   auto want = std::make_shared<std::vector<double>>(total);
   for (size_t r = 0; r < rows; ++r) {
-    double squares = 0;
-    for (size_t i = 0; i < n; ++i) squares += double{x[r * n + i]} * x[r * n + i];
+    double mean = 0, squares = 0;
+    for (size_t i = 0; spec.center && i < n; ++i) mean += x[r * n + i] / static_cast<double>(n);
+    for (size_t i = 0; i < n; ++i) squares += std::pow(x[r * n + i] - mean, 2);
     const double scale = 1 / std::sqrt(squares / static_cast<double>(n) + eps);
     for (size_t i = 0; i < n; ++i) {
-      double y = x[r * n + i];
+      double y = x[r * n + i] - mean;
       if (spec.normalize) y *= scale * gain[i];
+      if (spec.bias) y += bias[i];
       if (spec.residual) y += residual[r * n + i];
       (*want)[r * n + i] = y;
     }
@@ -232,6 +239,7 @@ Result<Case> norm_case(const NormSpec& spec, const NormSchedule& schedule, uint3
   out.buffers = {words_of(x)};
   if (spec.normalize)
     out.buffers.push_back(words_of(gain)), out.params = {std::bit_cast<uint32_t>(eps)};
+  if (spec.bias) out.buffers.push_back(words_of(bias));
   const bool in_place = spec.residual && spec.residual_in_place;
   if (spec.residual && !in_place) out.buffers.push_back(words_of(residual));
   const size_t first = out.buffers.size();
@@ -240,9 +248,11 @@ Result<Case> norm_case(const NormSpec& spec, const NormSchedule& schedule, uint3
     out.buffers.push_back(poison(total / 4));
     out.buffers.push_back(poison(total / 16));
   }
-  out.check = [want, spec, first](const std::vector<Words>& b) -> std::string {
+  // A mean of 200 is rounded to 2^-17 of a step of the rest.
+  const double bound = spec.center ? 5e-5 : 2e-6;
+  out.check = [want, spec, first, bound](const std::vector<Words>& b) -> std::string {
     std::string why;
-    if (spec.write_f32 && !close(floats_of(b[first]), *want, 2e-6, &why)) return why;
+    if (spec.write_f32 && !close(floats_of(b[first]), *want, bound, &why)) return why;
     if (!spec.write_int8) return "";
     const size_t quants = first + (spec.write_f32 ? 1 : 0);
     return check_quantized(b[quants], b[quants + 1], *want);
@@ -448,6 +458,27 @@ Status add_expert_samples(const Caps& caps, std::vector<Case>* cases) {
   return {};
 }
 
+// Heads whose scales fill their words, and heads whose do not.
+Status add_q8_cache_samples(const Caps& caps, std::vector<Case>* cases) {
+  std::vector<Case>& out = *cases;
+  uint64_t seed = 80;
+  for (uint32_t head_dim : {64u, 96u}) {
+    RopeSpec rope{.cache = "q8", .heads = 4, .kv_heads = 2, .head_dim = head_dim, .rotary_dim = 32};
+    for (RopePart part : {RopePart::kAll, RopePart::kKey, RopePart::kValue}) {
+      if (part == RopePart::kAll && caps.max_buffers < 9) continue;
+      rope.part = part;
+      out.push_back(BP_TRY(rope_case(rope, 4, ++seed)));
+    }
+    const AttentionSpec attention{
+        .cache = "q8", .heads = 8, .kv_heads = 2, .head_dim = head_dim, .scale = 0.125f};
+    out.push_back(
+        BP_TRY(attention_case(attention, default_schedule(attention, caps, 3, 77), ++seed)));
+    out.push_back(BP_TRY(prompt_attention_case(
+        attention, default_prompt_schedule(attention, caps, 19), {17, 0, 2}, {30, 9, 2}, ++seed)));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<Case>> sample_cases(const Caps& caps) {
@@ -457,6 +488,9 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
   out.push_back(BP_TRY(norm_case({.width = 1030, .residual = true}, {256}, 2, 12)));
   out.push_back(BP_TRY(norm_case(
       {.width = 96, .normalize = false, .write_f32 = false, .write_int8 = true}, {lanes}, 2, 13)));
+  out.push_back(BP_TRY(
+      norm_case({.width = 160, .center = true, .bias = true, .write_int8 = true}, {64}, 3, 14)));
+  out.push_back(BP_TRY(norm_case({.width = 1030, .center = true, .residual = true}, {256}, 2, 15)));
   BP_TRY(add_weight_samples(caps, &out));
   for (uint32_t stages : {1u, 2u}) {
     const GemmSpec spec{
@@ -475,6 +509,7 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
   const GemmSpec halves{.format = "q4_g32", .rows = 37, .columns = 96, .bias = true};
   out.push_back(BP_TRY(gemm_case(halves, matrix, 21, 0, 55)));
   out.push_back(BP_TRY(argmax_case(3, 1000, 128, 62)));
+  BP_TRY(add_halves_samples(&out));
   BP_TRY(add_expert_samples(caps, &out));
   RopeSpec rope{
       .q_norm = true, .k_norm = true, .heads = 4, .kv_heads = 2, .head_dim = 48, .rotary_dim = 32};
@@ -502,6 +537,7 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
   attention = {.heads = 8, .kv_heads = 2, .head_dim = 64, .scale = 0.125f};
   out.push_back(BP_TRY(prompt_attention_case(attention, default_prompt_schedule(attention, caps),
                                              {5, 30}, {41, 30}, 69)));
+  BP_TRY(add_q8_cache_samples(caps, &out));
   return out;
 }
 

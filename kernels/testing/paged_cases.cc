@@ -13,12 +13,66 @@
 namespace bp::kernels::testing {
 namespace {
 
+// q8: int8 of all rows, then f16 scales of 32 each, of every row whole words.
+constexpr size_t kGroup = 32;
+
+size_t scale_words(size_t head_dim) {
+  return (head_dim + 2 * kGroup - 1) / (2 * kGroup);
+}
+
+Words to_q8(const std::vector<float>& values, size_t head_dim, std::vector<float>* rounded) {
+  const size_t n = values.size();
+  Words out(n / 4 + n / head_dim * scale_words(head_dim), 0);
+  for (size_t first = 0; first < n; first += kGroup) {
+    float largest = 0;
+    for (size_t i = 0; i < kGroup; ++i) largest = std::max(largest, std::fabs(values[first + i]));
+    const uint16_t half = f32_to_f16(largest / 127.0f);
+    const size_t block = first % head_dim / kGroup;
+    out[n / 4 + first / head_dim * scale_words(head_dim) + block / 2] |= uint32_t{half}
+                                                                         << block % 2 * 16;
+    for (size_t i = first; i < first + kGroup; ++i) {
+      const float q = largest > 0 ? std::nearbyint(values[i] / largest * 127.0f) : 0;
+      out[i / 4] |= (static_cast<uint32_t>(static_cast<int>(q)) & 0xff) << i % 4 * 8;
+      (*rounded)[i] = q * f16_to_f32(half);
+    }
+  }
+  return out;
+}
+
+// Is every block what `want` rounds to? Empty when it is, else what not.
+std::string check_q8(const Words& words, const std::vector<double>& want, size_t head_dim) {
+  const size_t n = want.size();
+  for (size_t first = 0; first < n; first += kGroup) {
+    const size_t block = first % head_dim / kGroup;
+    const uint32_t pair = words[n / 4 + first / head_dim * scale_words(head_dim) + block / 2];
+    const double scale = f16_to_f32(static_cast<uint16_t>(pair >> block % 2 * 16));
+    const bool is_padded = head_dim / kGroup % 2 != 0 && block + 1 == head_dim / kGroup;
+    if (is_padded && pair >> 16 != 0) return fmt::format("block {}: no zero behind it", first);
+    double largest = 0;
+    for (size_t i = first; i < first + kGroup; ++i) largest = std::max(largest, std::fabs(want[i]));
+    // A unit in the last place of f16, also of the subnormal ones.
+    if (std::fabs(scale - largest / 127) > 0x1p-10 * largest / 127 + 0x1p-24) {
+      return fmt::format("block {}: scale {} for {}", first, scale, largest);
+    }
+    for (size_t i = first; i < first + kGroup; ++i) {
+      const int q = static_cast<int8_t>(words[i / 4] >> i % 4 * 8);
+      // Where the scale itself was rounded far, as subnormal ones are, 127 steps are too few.
+      const double bound = 0.502 * scale + 1e-6 * largest + std::max(0.0, largest - 127.5 * scale);
+      if (std::fabs(q * scale - want[i]) > bound) {
+        return fmt::format("element {}: {} x {} for {}", i, q, scale, want[i]);
+      }
+    }
+  }
+  return "";
+}
+
 // Floats to the words of a cache format, and what they are after rounding.
-Words to_cache(const std::string& format, const std::vector<float>& values,
+Words to_cache(const std::string& format, size_t head_dim, const std::vector<float>& values,
                std::vector<float>* rounded) {
   Words out;
   *rounded = values;
   if (format == "f32") return words_of(values);
+  if (format == "q8") return to_q8(values, head_dim, rounded);
   for (size_t i = 0; i < values.size(); ++i) {
     const uint16_t half = format == "f16" ? f32_to_f16(values[i]) : f32_to_bf16(values[i]);
     (*rounded)[i] = format == "f16" ? f16_to_f32(half) : bf16_to_f32(half);
@@ -113,6 +167,8 @@ RopeData rope_inputs(const RopeSpec& spec, uint32_t page_size, Random* random) {
   out.q = random->uniform(out.tokens * spec.heads * d, -2, 2);
   out.k = random->uniform(out.tokens * spec.kv_heads * d, -2, 2);
   out.v = random->uniform(out.tokens * spec.kv_heads * d, -2, 2);
+  // The value of a written token has a block of zeros and one of very small numbers.
+  for (size_t i = 0; i < d; ++i) out.v[2 * spec.kv_heads * d + i] *= i < 32 ? 0.0f : 1e-4f;
   out.q_norm = random->uniform(d, -2, 2);
   out.k_norm = random->uniform(d, -2, 2);
   for (size_t t = 0; t < out.tokens; ++t) {
@@ -201,8 +257,8 @@ AttentionData attention_data(const AttentionSpec& spec, const std::vector<uint32
   out.q = random.uniform(size_t{out.tokens} * spec.heads * spec.head_dim, -2, 2);
   std::vector<float> k, v;
   const size_t elements = size_t{out.pages} * spec.kv_heads * page * spec.head_dim;
-  out.k = to_cache(spec.cache, random.uniform(elements, -2, 2), &k);
-  out.v = to_cache(spec.cache, random.uniform(elements, -2, 2), &v);
+  out.k = to_cache(spec.cache, spec.head_dim, random.uniform(elements, -2, 2), &k);
+  out.v = to_cache(spec.cache, spec.head_dim, random.uniform(elements, -2, 2), &v);
   const size_t shared = spec.heads / spec.kv_heads;
   size_t token = 0;
   for (size_t s = 0; s < queries.size(); ++s) {
@@ -242,7 +298,10 @@ Result<Case> rope_case(const RopeSpec& spec, uint32_t page_size, uint64_t seed) 
     out.params = {data.blocks, static_cast<uint32_t>(data.pages)};
   }
   const size_t q_at = b.size(), k_at = q_at + (q ? 1 : 0), v_at = k_at + (k ? 1 : 0);
-  const size_t words = data.want_k.size() / (spec.cache == "f32" ? 1 : 2);
+  const size_t n = data.want_k.size();
+  const size_t words = spec.cache == "f32"  ? n
+                       : spec.cache == "q8" ? n / 4 + n / spec.head_dim * scale_words(spec.head_dim)
+                                            : n / 2;
   if (q) b.push_back(poison(data.want_q.size()));
   if (k) b.push_back(Words(words, 0));
   if (v) b.push_back(Words(words, 0));
@@ -250,12 +309,15 @@ Result<Case> rope_case(const RopeSpec& spec, uint32_t page_size, uint64_t seed) 
   out.grid_x = static_cast<uint32_t>(data.tokens);
   out.grid_y = (q ? spec.heads : 0) + (k ? spec.kv_heads : 0) + (v ? spec.kv_heads : 0);
   const double rounding = spec.cache == "f32" ? 1e-6 : spec.cache == "f16" ? 1e-3 : 8e-3;
-  out.check = [=, cache = spec.cache](const std::vector<Words>& got) -> std::string {
+  const auto check_cache = [=, cache = spec.cache, dim = spec.head_dim](
+                               const Words& got, const std::vector<double>& want) {
+    if (cache == "q8") return check_q8(got, want, dim);
+    return compare(from_cache(cache, got), want, rounding);
+  };
+  out.check = [=](const std::vector<Words>& got) -> std::string {
     const std::string wrong_q = q ? compare(floats_of(got[q_at]), data.want_q, 1e-6) : "";
-    const std::string wrong_k =
-        k ? compare(from_cache(cache, got[k_at]), data.want_k, rounding) : "";
-    const std::string wrong_v =
-        v ? compare(from_cache(cache, got[v_at]), data.want_v, rounding) : "";
+    const std::string wrong_k = k ? check_cache(got[k_at], data.want_k) : "";
+    const std::string wrong_v = v ? check_cache(got[v_at], data.want_v) : "";
     return !wrong_q.empty()   ? "q " + wrong_q
            : !wrong_k.empty() ? "k " + wrong_k
            : !wrong_v.empty() ? "v " + wrong_v

@@ -37,6 +37,9 @@ std::unique_ptr<Kernel> create_kernel(std::string_view op_name, Isa isa) {
   }
   if (op_name == "attention") return choose(tuned::create_attention, reference::create_attention);
   if (op_name == "rms_norm") return choose(tuned::create_rms_norm, reference::create_rms_norm);
+  if (op_name == "layer_norm") {
+    return choose(tuned::create_layer_norm, reference::create_layer_norm);
+  }
   if (op_name == "rope_kv_write") {
     return choose(tuned::create_rope_kv_write, reference::create_rope_kv_write);
   }

@@ -221,14 +221,15 @@ bp_status resolve(const Prepared& prepared, const Operand& operand, const bp_ope
                   const bp_kernel_launch& launch, bool writes, const char* kind, uint32_t slot,
                   Span* out, bp_error* error) {
   if (!operand.present() || operand.is_weight()) return BP_OK;
-  uint64_t bytes = element_bytes(kWeightFormats[0].name);
-  if (operand.format == Format::kF16 || operand.format == Format::kBf16) bytes = 2;
+  bool is_valid = true;
   for (uint32_t d = 0; d < operand.rank; ++d) {
-    if (!evaluate_dim(operand.dims[d], launch.symbols, launch.symbol_count, &out->dims[d]) ||
-        __builtin_mul_overflow(bytes, out->dims[d], &bytes)) {
-      return glue::fail(error, BP_INVALID_ARGUMENT, "%s in layer %d: %s %u has no valid shape",
-                        prepared.name, prepared.op.layer, kind, slot);
-    }
+    is_valid = is_valid &&
+               evaluate_dim(operand.dims[d], launch.symbols, launch.symbol_count, &out->dims[d]);
+  }
+  uint64_t bytes = 0;
+  if (!is_valid || !operand_bytes(operand, out->dims.data(), &bytes)) {
+    return glue::fail(error, BP_INVALID_ARGUMENT, "%s in layer %d: %s %u has no valid shape",
+                      prepared.name, prepared.op.layer, kind, slot);
   }
   if (bytes == 0) return BP_OK;
   const Buffer* const buffer = unwrap(where.buffer);

@@ -97,6 +97,7 @@ bp_device_caps caps_of(const Driver& driver, Attributes& get) {
   glue::print_text(caps.dialect_version, sizeof caps.dialect_version, "%d.%d",
                    driver.compiler_major, driver.compiler_minor);
   caps.buffer_offset_alignment = 16;
+  caps.has_early_launch = arch >= 90 && driver.launch_with != nullptr ? 1 : 0;
   return caps;
 }
 

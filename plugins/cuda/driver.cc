@@ -19,6 +19,8 @@ namespace bp::cuda {
 namespace {
 
 constexpr int kMinDriverVersion = 12000;
+constexpr int kEarlyLaunchVersion = 12030;  // the first whose graphs keep it
+constexpr int kEarlyLaunch = 6;             // CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
 constexpr int kMinCompilerMajor = 12;
 constexpr int kMaxCompilerMajor = 13;  // newest whose entry points are known to be as declared
 constexpr Driver::Result kStubLibrary = 34;
@@ -39,13 +41,6 @@ bp_probe_result verdict(int32_t reason, const std::string& detail) {
 // "12.4" of 12040.
 std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
-}
-
-bool open_first(glue::SharedLibrary* library, const std::vector<std::string>& names) {
-  for (const std::string& name : names) {
-    if (library->open({name.c_str()})) return true;
-  }
-  return false;
 }
 
 bool resolve_driver(glue::SharedLibrary* library, Driver* d) {
@@ -75,10 +70,11 @@ std::vector<std::string> python_packages() {
   return folders;
 }
 
-// Places where NVRTC may lie, newest version first. A cubin of a newer major version than the
-// driver's does not load, so such a compiler is not even tried.
-std::vector<std::string> compiler_places(int driver_version) {
-  if (const char* path = secure_getenv("BACKPLANE_NVRTC")) return {path};
+}  // namespace
+
+std::vector<std::string> library_places(int driver_version, const char* stem, const char* package,
+                                        const char* variable) {
+  if (const char* path = secure_getenv(variable)) return {path};
   std::vector<std::string> places;
   std::vector<std::string> roots = {"/usr/local/cuda", "/opt/cuda", "/usr/lib/cuda"};
   for (const char* name : {"CUDA_PATH", "CUDA_HOME"}) {
@@ -86,7 +82,7 @@ std::vector<std::string> compiler_places(int driver_version) {
   }
   for (int major = std::min(driver_version / 1000, kMaxCompilerMajor); major >= kMinCompilerMajor;
        --major) {
-    const std::string name = "libnvrtc.so." + std::to_string(major);
+    const std::string name = stem + std::string(".so.") + std::to_string(major);
     places.push_back(name);
     places.push_back("/usr/local/cuda-" + std::to_string(major) + "/lib64/" + name);
     for (const std::string& root : roots) {
@@ -95,15 +91,18 @@ std::vector<std::string> compiler_places(int driver_version) {
     }
     for (const std::string& packages : python_packages()) {
       places.push_back(packages + "/nvidia/cu" + std::to_string(major) + "/lib/" + name);
-      places.push_back(packages + "/nvidia/cuda_nvrtc/lib/" + name);
+      places.push_back(packages + "/nvidia/" + package + "/lib/" + name);
     }
   }
   return places;
 }
 
+namespace {
+
 bp_probe_result find_compiler(Driver* d) {
   glue::SharedLibrary library;
-  if (!open_first(&library, compiler_places(d->version))) {
+  if (!library.open_first(
+          library_places(d->version, "libnvrtc", "cuda_nvrtc", "BACKPLANE_NVRTC"))) {
     const int newest = std::min(d->version / 1000, kMaxCompilerMajor);
     return verdict(BP_PROBE_MISSING_LIBRARY,
                    "NVRTC (libnvrtc.so." + std::to_string(newest) +
@@ -148,7 +147,7 @@ bp_probe_result try_driver() {
   glue::SharedLibrary library;
   std::vector<std::string> names = {"libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1"};
   if (const char* path = secure_getenv("BACKPLANE_CUDA_DRIVER")) names = {path};
-  if (!open_first(&library, names)) {
+  if (!library.open_first(names)) {
     return verdict(BP_PROBE_NO_DRIVER, "no NVIDIA driver: " + library.error());
   }
   if (!library.resolve("cuDriverGetVersion", &d->driver_version) ||
@@ -161,6 +160,7 @@ bp_probe_result try_driver() {
                                                 version_text(kMinDriverVersion) + " is needed");
   }
   if (!resolve_driver(&library, d.get())) return verdict(BP_PROBE_BROKEN, library.error());
+  if (d->version >= kEarlyLaunchVersion) (void)library.resolve("cuLaunchKernelEx", &d->launch_with);
   if (const Driver::Result result = d->init(0)) return judge_init(*d, result);
   int count = 0;
   if (const Driver::Result result = d->device_count(&count)) {
@@ -217,6 +217,19 @@ std::string Driver::describe(Result result) const {
   std::string out = name;
   if (error_string(result, &words) == 0 && words != nullptr) out += std::string(": ") + words;
   return out;
+}
+
+Driver::Result Driver::launch(FunctionHandle function, const unsigned (&grid)[3], unsigned threads,
+                              unsigned shared_bytes, Queue queue, void** arguments,
+                              bool early) const noexcept {
+  if (!early) {
+    return launch_kernel(function, grid[0], grid[1], grid[2], threads, 1, 1, shared_bytes, queue,
+                         arguments, nullptr);
+  }
+  LaunchAttribute attribute{kEarlyLaunch, 0, {1}};
+  const LaunchConfig config{
+      {grid[0], grid[1], grid[2]}, {threads, 1, 1}, shared_bytes, queue, &attribute, 1};
+  return launch_with(&config, function, arguments, nullptr);
 }
 
 bp_status Driver::status_of(Result result) noexcept {

@@ -7,57 +7,58 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "backplane/event_driver/device.h"
 
 // Entry points of the driver: member, symbol, arguments.
-#define BP_CUDA_DRIVER_ENTRIES(X)                                                               \
-  X(init, "cuInit", unsigned)                                                                   \
-  X(error_name, "cuGetErrorName", Result, const char**)                                         \
-  X(error_string, "cuGetErrorString", Result, const char**)                                     \
-  X(device_count, "cuDeviceGetCount", int*)                                                     \
-  X(device_get, "cuDeviceGet", int*, int)                                                       \
-  X(device_name, "cuDeviceGetName", char*, int, int)                                            \
-  X(device_uuid, "cuDeviceGetUuid", uint8_t*, int)                                              \
-  X(device_bytes, "cuDeviceTotalMem_v2", size_t*, int)                                          \
-  X(device_attribute, "cuDeviceGetAttribute", int*, int, int)                                   \
-  X(context_retain, "cuDevicePrimaryCtxRetain", Context*, int)                                  \
-  X(context_release, "cuDevicePrimaryCtxRelease_v2", int)                                       \
-  X(context_push, "cuCtxPushCurrent_v2", Context)                                               \
-  X(context_pop, "cuCtxPopCurrent_v2", Context*)                                                \
-  X(memory_info, "cuMemGetInfo_v2", size_t*, size_t*)                                           \
-  X(memory_alloc, "cuMemAlloc_v2", Address*, size_t)                                            \
-  X(memory_free, "cuMemFree_v2", Address)                                                       \
-  X(host_alloc, "cuMemHostAlloc", void**, size_t, unsigned)                                     \
-  X(host_free, "cuMemFreeHost", void*)                                                          \
-  X(host_address, "cuMemHostGetDevicePointer_v2", Address*, void*, unsigned)                    \
-  X(host_register, "cuMemHostRegister_v2", void*, size_t, unsigned)                             \
-  X(host_unregister, "cuMemHostUnregister", void*)                                              \
-  X(copy_to_device, "cuMemcpyHtoDAsync_v2", Address, const void*, size_t, Queue)                \
-  X(copy_to_host, "cuMemcpyDtoHAsync_v2", void*, Address, size_t, Queue)                        \
-  X(copy_on_device, "cuMemcpyDtoDAsync_v2", Address, Address, size_t, Queue)                    \
-  X(fill_words, "cuMemsetD32Async", Address, unsigned, size_t, Queue)                           \
-  X(stream_create, "cuStreamCreate", Queue*, unsigned)                                          \
-  X(stream_destroy, "cuStreamDestroy_v2", Queue)                                                \
-  X(stream_synchronize, "cuStreamSynchronize", Queue)                                           \
-  X(stream_wait_event, "cuStreamWaitEvent", Queue, Event, unsigned)                             \
-  X(event_create, "cuEventCreate", Event*, unsigned)                                            \
-  X(event_destroy, "cuEventDestroy_v2", Event)                                                  \
-  X(event_record, "cuEventRecord", Event, Queue)                                                \
-  X(event_query, "cuEventQuery", Event)                                                         \
-  X(capture_begin, "cuStreamBeginCapture_v2", Queue, int)                                       \
-  X(capture_end, "cuStreamEndCapture", Queue, Graph*)                                           \
-  X(graph_instantiate, "cuGraphInstantiateWithFlags", GraphExec*, Graph, unsigned long long)    \
-  X(graph_launch, "cuGraphLaunch", GraphExec, Queue)                                            \
-  X(graph_destroy, "cuGraphDestroy", Graph)                                                     \
-  X(graph_exec_destroy, "cuGraphExecDestroy", GraphExec)                                        \
-  X(module_load, "cuModuleLoadDataEx", ModuleHandle*, const void*, unsigned, int*, void**)      \
-  X(module_unload, "cuModuleUnload", ModuleHandle)                                              \
-  X(module_function, "cuModuleGetFunction", FunctionHandle*, ModuleHandle, const char*)         \
-  X(function_get, "cuFuncGetAttribute", int*, int, FunctionHandle)                              \
-  X(function_set, "cuFuncSetAttribute", FunctionHandle, int, int)                               \
-  X(launch, "cuLaunchKernel", FunctionHandle, unsigned, unsigned, unsigned, unsigned, unsigned, \
-    unsigned, unsigned, Queue, void**, void**)
+#define BP_CUDA_DRIVER_ENTRIES(X)                                                            \
+  X(init, "cuInit", unsigned)                                                                \
+  X(error_name, "cuGetErrorName", Result, const char**)                                      \
+  X(error_string, "cuGetErrorString", Result, const char**)                                  \
+  X(device_count, "cuDeviceGetCount", int*)                                                  \
+  X(device_get, "cuDeviceGet", int*, int)                                                    \
+  X(device_name, "cuDeviceGetName", char*, int, int)                                         \
+  X(device_uuid, "cuDeviceGetUuid", uint8_t*, int)                                           \
+  X(device_bytes, "cuDeviceTotalMem_v2", size_t*, int)                                       \
+  X(device_attribute, "cuDeviceGetAttribute", int*, int, int)                                \
+  X(context_retain, "cuDevicePrimaryCtxRetain", Context*, int)                               \
+  X(context_release, "cuDevicePrimaryCtxRelease_v2", int)                                    \
+  X(context_push, "cuCtxPushCurrent_v2", Context)                                            \
+  X(context_pop, "cuCtxPopCurrent_v2", Context*)                                             \
+  X(memory_info, "cuMemGetInfo_v2", size_t*, size_t*)                                        \
+  X(memory_alloc, "cuMemAlloc_v2", Address*, size_t)                                         \
+  X(memory_free, "cuMemFree_v2", Address)                                                    \
+  X(host_alloc, "cuMemHostAlloc", void**, size_t, unsigned)                                  \
+  X(host_free, "cuMemFreeHost", void*)                                                       \
+  X(host_address, "cuMemHostGetDevicePointer_v2", Address*, void*, unsigned)                 \
+  X(host_register, "cuMemHostRegister_v2", void*, size_t, unsigned)                          \
+  X(host_unregister, "cuMemHostUnregister", void*)                                           \
+  X(copy_to_device, "cuMemcpyHtoDAsync_v2", Address, const void*, size_t, Queue)             \
+  X(copy_to_host, "cuMemcpyDtoHAsync_v2", void*, Address, size_t, Queue)                     \
+  X(copy_on_device, "cuMemcpyDtoDAsync_v2", Address, Address, size_t, Queue)                 \
+  X(fill_words, "cuMemsetD32Async", Address, unsigned, size_t, Queue)                        \
+  X(stream_create, "cuStreamCreate", Queue*, unsigned)                                       \
+  X(stream_destroy, "cuStreamDestroy_v2", Queue)                                             \
+  X(stream_synchronize, "cuStreamSynchronize", Queue)                                        \
+  X(stream_wait_event, "cuStreamWaitEvent", Queue, Event, unsigned)                          \
+  X(event_create, "cuEventCreate", Event*, unsigned)                                         \
+  X(event_destroy, "cuEventDestroy_v2", Event)                                               \
+  X(event_record, "cuEventRecord", Event, Queue)                                             \
+  X(event_query, "cuEventQuery", Event)                                                      \
+  X(capture_begin, "cuStreamBeginCapture_v2", Queue, int)                                    \
+  X(capture_end, "cuStreamEndCapture", Queue, Graph*)                                        \
+  X(graph_instantiate, "cuGraphInstantiateWithFlags", GraphExec*, Graph, unsigned long long) \
+  X(graph_launch, "cuGraphLaunch", GraphExec, Queue)                                         \
+  X(graph_destroy, "cuGraphDestroy", Graph)                                                  \
+  X(graph_exec_destroy, "cuGraphExecDestroy", GraphExec)                                     \
+  X(module_load, "cuModuleLoadDataEx", ModuleHandle*, const void*, unsigned, int*, void**)   \
+  X(module_unload, "cuModuleUnload", ModuleHandle)                                           \
+  X(module_function, "cuModuleGetFunction", FunctionHandle*, ModuleHandle, const char*)      \
+  X(function_get, "cuFuncGetAttribute", int*, int, FunctionHandle)                           \
+  X(function_set, "cuFuncSetAttribute", FunctionHandle, int, int)                            \
+  X(launch_kernel, "cuLaunchKernel", FunctionHandle, unsigned, unsigned, unsigned, unsigned, \
+    unsigned, unsigned, unsigned, Queue, void**, void**)
 
 // Entry points of NVRTC.
 #define BP_CUDA_COMPILER_ENTRIES(X)                                                \
@@ -87,6 +88,16 @@ struct Driver {
   using ModuleHandle = struct ModuleTag*;
   using FunctionHandle = struct FunctionTag*;
   using Program = struct ProgramTag*;
+  struct LaunchAttribute {  // CUlaunchAttribute
+    int id, padding;
+    int value[16];
+  };
+  struct LaunchConfig {  // CUlaunchConfig
+    unsigned grid[3], block[3], shared_bytes;
+    Queue queue;
+    LaunchAttribute* attributes;
+    unsigned attribute_count;
+  };
 
   static constexpr Result kOutOfMemory = 2;
   static constexpr Result kNotReady = 600;
@@ -109,6 +120,8 @@ struct Driver {
   int compiler_minor = 0;
   const char* (*compiler_error)(Result) = nullptr;
   Result (*driver_version)(int*) = nullptr;
+  // cuLaunchKernelEx; null in drivers too old to begin launches early.
+  Result (*launch_with)(const LaunchConfig*, FunctionHandle, void**, void**) = nullptr;
 #define BP_DECLARE(member, symbol, ...) Result (*member)(__VA_ARGS__) = nullptr;
   BP_CUDA_DRIVER_ENTRIES(BP_DECLARE)
   BP_CUDA_COMPILER_ENTRIES(BP_DECLARE)
@@ -138,6 +151,9 @@ struct Driver {
   bp_status target_option(const std::string& target, std::string* option, bp_error* error) const;
   Result open_context(int ordinal, Context* out) const noexcept;
   void close_context(int ordinal, bool lost) const noexcept;
+  // Groups are one-dimensional. `early`: the function waits itself for what was enqueued before.
+  Result launch(FunctionHandle function, const unsigned (&grid)[3], unsigned threads,
+                unsigned shared_bytes, Queue queue, void** arguments, bool early) const noexcept;
   void* native(Context context) const noexcept {
     return context;
   }
@@ -145,6 +161,12 @@ struct Driver {
 
 // Whether this machine can run the plugin, found out anew unless it is known to be usable.
 bp_probe_result probe_driver() noexcept;
+
+// Places where a library of the toolkit may lie, newest version first: `stem` is "libnvrtc",
+// `package` its folder in Python packages, `variable` names a path that replaces them all. What is
+// of a newer major version than the driver does not work with it and is not even tried.
+std::vector<std::string> library_places(int driver_version, const char* stem, const char* package,
+                                        const char* variable);
 
 // The driver of a machine that was probed usable, else NULL. Stays valid until the process ends.
 const Driver* driver() noexcept;

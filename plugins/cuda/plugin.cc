@@ -3,6 +3,7 @@
 #include "backplane/plugin.h"
 
 #include "plugins/cuda/device.h"
+#include "plugins/cuda/gemm.h"
 #include "plugins/cuda/memory.h"
 #include "plugins/cuda/module.h"
 #include "plugins/cuda/stream.h"
@@ -36,6 +37,7 @@ bp_status get_interface(const bp_string* id, const void** out, bp_error*) {
   if (name == BP_INTERFACE_MEMORY) *out = &kMemoryApi;
   if (name == BP_INTERFACE_STREAM) *out = &kStreamApi;
   if (name == BP_INTERFACE_MODULE) *out = &kModuleApi;
+  if (name == BP_INTERFACE_GEMM) *out = &kGemmApi;
   return BP_OK;
 }
 

@@ -12,6 +12,8 @@ const Subject kSubject = {
     "cuda",
     "libcuda.so.1",
     "libnvrtc.so.13",
+    "cuBLASLt",
+    "BACKPLANE_CUBLASLT",
     "--no-such-option",
     [](const bp_device_info& info, const bp_device_caps& caps) {
       kernels::Caps profile = *kernels::find_profile("cuda");

@@ -41,13 +41,6 @@ std::string version_text(int version) {
   return std::to_string(version / 10000000) + "." + std::to_string(version / 100000 % 100);
 }
 
-bool open_first(glue::SharedLibrary* library, const std::vector<std::string>& names) {
-  for (const std::string& name : names) {
-    if (library->open({name.c_str()})) return true;
-  }
-  return false;
-}
-
 bool resolve_driver(glue::SharedLibrary* library, Driver* d) {
   if (library->resolve("hipGetDevicePropertiesR0600", &d->device_properties)) {
     d->arch_offset = kArchOffsetR0600;
@@ -86,7 +79,8 @@ std::vector<std::string> rocm_folders() {
   return folders;
 }
 
-// "libamdhip64.so.7" and the like, newest first, from each place.
+}  // namespace
+
 std::vector<std::string> places(const char* stem, int newest, int oldest) {
   std::vector<std::string> out;
   for (int major = newest; major >= oldest; --major) {
@@ -97,6 +91,8 @@ std::vector<std::string> places(const char* stem, int newest, int oldest) {
   return out;
 }
 
+namespace {
+
 // hipRTC of the same major version; before it had a library of its own it was in the runtime.
 bp_probe_result find_compiler(glue::SharedLibrary* runtime, Driver* d) {
   const int major = d->version / 10000000;
@@ -104,7 +100,7 @@ bp_probe_result find_compiler(glue::SharedLibrary* runtime, Driver* d) {
   std::vector<std::string> names = places("libhiprtc.so.", major, major);
   const char* const path = secure_getenv("BACKPLANE_HIPRTC");
   if (path != nullptr) names = {path};
-  const bool opened = open_first(&library, names);
+  const bool opened = library.open_first(names);
   if (!opened && (path != nullptr || !resolve_compiler(runtime, d))) {
     return verdict(BP_PROBE_MISSING_LIBRARY,
                    "hipRTC (libhiprtc.so." + std::to_string(major) +
@@ -141,7 +137,7 @@ bp_probe_result try_driver() {
   glue::SharedLibrary library;
   std::vector<std::string> names = places("libamdhip64.so.", kMaxMajor, kMinMajor);
   if (const char* path = secure_getenv("BACKPLANE_HIP_RUNTIME")) names = {path};
-  if (!open_first(&library, names)) {
+  if (!library.open_first(names)) {
     return verdict(BP_PROBE_NO_DRIVER, "no HIP runtime (libamdhip64.so." +
                                            std::to_string(kMaxMajor) + " to ." +
                                            std::to_string(kMinMajor) + "): " + library.error());

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "backplane/event_driver/device.h"
 
@@ -52,8 +53,8 @@
   X(module_function, "hipModuleGetFunction", FunctionHandle*, ModuleHandle, const char*)      \
   X(function_get, "hipFuncGetAttribute", int*, int, FunctionHandle)                           \
   X(function_set, "hipFuncSetAttribute", FunctionHandle, int, int)                            \
-  X(launch, "hipModuleLaunchKernel", FunctionHandle, unsigned, unsigned, unsigned, unsigned,  \
-    unsigned, unsigned, unsigned, Queue, void**, void**)
+  X(launch_kernel, "hipModuleLaunchKernel", FunctionHandle, unsigned, unsigned, unsigned,     \
+    unsigned, unsigned, unsigned, unsigned, Queue, void**, void**)
 
 // Entry points of hipRTC.
 #define BP_ROCM_COMPILER_ENTRIES(X)                                                 \
@@ -139,6 +140,12 @@ struct Driver {
   bp_status target_option(const std::string& target, std::string* option, bp_error* error) const;
   Result open_context(int ordinal, Context* out) const noexcept;
   void close_context(int ordinal, bool lost) const noexcept;
+  // Groups are one-dimensional. Nothing begins early here.
+  Result launch(FunctionHandle function, const unsigned (&grid)[3], unsigned threads,
+                unsigned shared_bytes, Queue queue, void** arguments, bool) const noexcept {
+    return launch_kernel(function, grid[0], grid[1], grid[2], threads, 1, 1, shared_bytes, queue,
+                         arguments, nullptr);
+  }
   void* native(Context context) const noexcept {
     return reinterpret_cast<void*>(static_cast<intptr_t>(context));
   }
@@ -146,6 +153,9 @@ struct Driver {
 
 // Whether this machine can run the plugin, found out anew unless it is known to be usable.
 bp_probe_result probe_driver() noexcept;
+
+// "libamdhip64.so.7" and the like, newest first, from each place where ROCm may lie.
+std::vector<std::string> places(const char* stem, int newest, int oldest);
 
 // The driver of a machine that was probed usable, else NULL. Stays valid until the process ends.
 const Driver* driver() noexcept;

@@ -3,6 +3,7 @@
 #include "backplane/plugin.h"
 
 #include "plugins/rocm/device.h"
+#include "plugins/rocm/gemm.h"
 #include "plugins/rocm/memory.h"
 #include "plugins/rocm/module.h"
 #include "plugins/rocm/stream.h"
@@ -36,6 +37,7 @@ bp_status get_interface(const bp_string* id, const void** out, bp_error*) {
   if (name == BP_INTERFACE_MEMORY) *out = &kMemoryApi;
   if (name == BP_INTERFACE_STREAM) *out = &kStreamApi;
   if (name == BP_INTERFACE_MODULE) *out = &kModuleApi;
+  if (name == BP_INTERFACE_GEMM) *out = &kGemmApi;
   return BP_OK;
 }
 

@@ -14,6 +14,8 @@ const Subject kSubject = {
     "hip",
     "libamdhip64.so.6",
     "libhiprtc.so.6",
+    "hipBLASLt",
+    "BACKPLANE_HIPBLASLT",
     "--no-such-option",
     [](const bp_device_info& info, const bp_device_caps& caps) {
       kernels::Caps profile = *kernels::find_profile(caps.subgroup_max == 64 ? "cdna" : "rdna3");

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sdk/conformance/batch.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 
 #include "backplane/float16.h"
+#include "backplane/formats.h"
 #include "sdk/conformance/random_values.h"
 
 namespace bp::conformance {
@@ -40,12 +43,10 @@ Batch Batch::create(const BatchLimits& limits, std::vector<Sequence> sequences, 
   return out;
 }
 
-uint64_t Batch::cache_index(const HeadShape& shape, uint64_t s, uint64_t position,
-                            uint64_t g) const {
+uint64_t Batch::cache_row(const HeadShape& shape, uint64_t s, uint64_t position, uint64_t g) const {
   const int32_t page = page_table[s * limits.blocks + position / limits.page_size];
-  const uint64_t row = (static_cast<uint64_t>(page) * shape.kv_heads + g) * limits.page_size +
-                       position % limits.page_size;
-  return row * shape.head_dim;
+  return (static_cast<uint64_t>(page) * shape.kv_heads + g) * limits.page_size +
+         position % limits.page_size;
 }
 
 std::vector<float> keys_of(const Sequence& sequence, const HeadShape& shape) {
@@ -59,24 +60,82 @@ std::vector<float> queries_of(const Sequence& sequence, const HeadShape& shape) 
   return random_floats(sequence.queries * shape.heads * shape.head_dim, sequence.seed * 4 + 3, 5);
 }
 
-void put_element(Bytes& cache, std::string_view format, uint64_t index, float value) {
-  if (format == "f32") {
-    std::memcpy(cache.data() + 4 * index, &value, 4);
-    return;
-  }
-  const uint16_t bits = format == "f16" ? f32_to_f16(value) : f32_to_bf16(value);
-  std::memcpy(cache.data() + 2 * index, &bits, 2);
+namespace {
+
+// Where the scale of a block of q8 lies: behind the values of all rows, of each row whole words.
+uint64_t scale_at(const CacheLayout& layout, uint64_t row, uint64_t block) {
+  return layout.rows * layout.head_dim + 2 * (row * cache_scales(layout.head_dim) + block);
 }
 
-float element_at(std::span<const std::byte> cache, std::string_view format, uint64_t index) {
-  if (format == "f32") {
-    float value = 0;
-    std::memcpy(&value, cache.data() + 4 * index, 4);
-    return value;
-  }
+uint64_t value_bytes(std::string_view format) {
+  return format == "q8" ? 1 : element_bytes(format);
+}
+
+}  // namespace
+
+bool CacheLayout::is_possible() const {
+  uint64_t row = 0;
+  return row_bytes(format, head_dim, &row);
+}
+
+uint64_t CacheLayout::bytes() const {
+  uint64_t row = 0;
+  return row_bytes(format, head_dim, &row) ? rows * row : 0;
+}
+
+float CacheLayout::step(std::span<const std::byte> cache, uint64_t row, uint64_t block) const {
   uint16_t bits = 0;
-  std::memcpy(&bits, cache.data() + 2 * index, 2);
-  return format == "f16" ? f16_to_f32(bits) : bf16_to_f32(bits);
+  std::memcpy(&bits, cache.data() + scale_at(*this, row, block), 2);
+  return f16_to_f32(bits);
+}
+
+void CacheLayout::put(Bytes& cache, uint64_t row, std::span<const float> values) const {
+  std::byte* const to = cache.data() + row * head_dim * value_bytes(format);
+  for (uint64_t i = 0; i < head_dim && format != "q8"; ++i) {
+    const uint16_t half = format == "f16" ? f32_to_f16(values[i]) : f32_to_bf16(values[i]);
+    if (format == "f32") {
+      std::memcpy(to + 4 * i, &values[i], 4);
+    } else {
+      std::memcpy(to + 2 * i, &half, 2);
+    }
+  }
+  for (uint64_t first = 0; first < head_dim && format == "q8"; first += kCacheBlock) {
+    float largest = 0;
+    for (uint64_t i = 0; i < kCacheBlock; ++i) {
+      largest = std::fmax(largest, std::abs(values[first + i]));
+    }
+    const uint16_t scale = f32_to_f16(largest / 127);
+    std::memcpy(cache.data() + scale_at(*this, row, first / kCacheBlock), &scale, 2);
+    for (uint64_t i = first; i < first + kCacheBlock; ++i) {
+      const float q = scale == 0 ? 0 : std::nearbyint(values[i] / f16_to_f32(scale));
+      to[i] = static_cast<std::byte>(static_cast<int8_t>(std::clamp(q, -127.0f, 127.0f)));
+    }
+  }
+}
+
+std::vector<float> CacheLayout::get(std::span<const std::byte> cache, uint64_t row) const {
+  const std::byte* const from = cache.data() + row * head_dim * value_bytes(format);
+  std::vector<float> out(head_dim);
+  for (uint64_t i = 0; i < head_dim; ++i) {
+    uint16_t half = 0;
+    if (format == "q8") {
+      out[i] = static_cast<float>(static_cast<int8_t>(from[i])) * step(cache, row, i / kCacheBlock);
+    } else if (format == "f32") {
+      std::memcpy(&out[i], from + 4 * i, 4);
+    } else {
+      std::memcpy(&half, from + 2 * i, 2);
+      out[i] = format == "f16" ? f16_to_f32(half) : bf16_to_f32(half);
+    }
+  }
+  return out;
+}
+
+void CacheLayout::copy(Bytes& to, const Bytes& from, uint64_t row) const {
+  const auto part = [&](uint64_t at, uint64_t count) {
+    std::memcpy(to.data() + at, from.data() + at, count);
+  };
+  part(row * head_dim * value_bytes(format), head_dim * value_bytes(format));
+  if (format == "q8") part(scale_at(*this, row, 0), 2 * cache_scales(head_dim));
 }
 
 }  // namespace bp::conformance

@@ -35,8 +35,8 @@ struct Batch {
   SymbolValues symbols() const {
     return {tokens, sequences.size(), 1, limits.pages, limits.blocks};
   }
-  // Element 0 of the entry of `position` of sequence s and cache head g, in elements.
-  uint64_t cache_index(const HeadShape& shape, uint64_t s, uint64_t position, uint64_t g) const;
+  // The row of `position` of sequence s and cache head g.
+  uint64_t cache_row(const HeadShape& shape, uint64_t s, uint64_t position, uint64_t g) const;
 };
 
 // [context, kv_heads, head_dim], the same for the same seed.
@@ -45,10 +45,23 @@ std::vector<float> values_of_sequence(const Sequence& sequence, const HeadShape&
 // [queries, heads, head_dim]
 std::vector<float> queries_of(const Sequence& sequence, const HeadShape& shape);
 
-// One element of a cache format, rounded to nearest even, and back.
-void put_element(Bytes& cache, std::string_view format, uint64_t index, float value);
-float element_at(std::span<const std::byte> cache, std::string_view format, uint64_t index);
+// How a cache lies in memory: rows of head_dim elements, [pages, kv_heads, page_size] of them.
+struct CacheLayout {
+  std::string_view format;
+  uint64_t rows = 1, head_dim = 0;
 
-inline constexpr std::string_view kKvFormats[] = {"f16", "f32", "bf16"};
+  uint64_t bytes() const;
+  // Does the format have such rows?
+  bool is_possible() const;
+  // A row rounded to the format, to nearest even, and back.
+  void put(Bytes& cache, uint64_t row, std::span<const float> values) const;
+  std::vector<float> get(std::span<const std::byte> cache, uint64_t row) const;
+  // All bytes of a row, also those that nobody reads.
+  void copy(Bytes& to, const Bytes& from, uint64_t row) const;
+  // In "q8", what the elements of a block are multiples of.
+  float step(std::span<const std::byte> cache, uint64_t row, uint64_t block) const;
+};
+
+inline constexpr std::string_view kKvFormats[] = {"f16", "f32", "bf16", "q8"};
 
 }  // namespace bp::conformance

@@ -13,6 +13,7 @@ std::vector<Check> all_checks() {
   add_timeline_checks(out);
   add_capture_checks(out);
   add_module_checks(out);
+  add_gemm_checks(out);
   add_match_checks(out);
   add_refusal_checks(out);
   add_row_kernel_checks(out);

@@ -31,6 +31,7 @@ void add_stream_checks(std::vector<Check>& out);
 void add_timeline_checks(std::vector<Check>& out);
 void add_capture_checks(std::vector<Check>& out);
 void add_module_checks(std::vector<Check>& out);
+void add_gemm_checks(std::vector<Check>& out);
 void add_match_checks(std::vector<Check>& out);
 void add_refusal_checks(std::vector<Check>& out);
 void add_row_kernel_checks(std::vector<Check>& out);

@@ -54,6 +54,7 @@ struct Context {
   const bp_stream_api& stream_api() const { return owner->stream_api(); }
   const bp_module_api& module_api() const { return owner->module_api(); }
   const bp_kernel_api& kernel_api() const { return provider->kernel_api(); }
+  const bp_gemm_api& gemm_api() const { return owner->gemm_api(); }
 
   // Calls a slot of the device's plugin. The failure names the call.
   template <typename... Params, typename... Args>

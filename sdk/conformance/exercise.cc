@@ -29,6 +29,13 @@ Verdict Exercise::verdict() const {
               coverage_.asked, coverage_.runs, 100 * worst_);
 }
 
+Status expect_declined(const Context& context, const OpRecord& record, const SymbolRanges& ranges,
+                       std::string_view what) {
+  const bp_match answer = BP_TRY(match_op(context, record, ranges).with_context("{}", what));
+  BP_EXPECT(answer.verdict == BP_MATCH_NO, "{} is claimed, which no such cache can hold", what);
+  return {};
+}
+
 bool can_record(const Context& context) {
   const bp_stream_api& api = context.stream_api();
   bp_stream* stream = nullptr;

@@ -59,6 +59,10 @@ std::vector<std::pair<uint64_t, uint64_t>> stretches_of(const std::vector<uint64
 // and whatever else is in the batch; recorded and replayed. Then released, prepared and run again.
 Status exercise_rows(Exercise& exercise, const RowCase& test);
 
+// A failure unless the provider says NO.
+Status expect_declined(const Context& context, const OpRecord& record, const SymbolRanges& ranges,
+                       std::string_view what);
+
 // Does the device record work?
 bool can_record(const Context& context);
 

@@ -18,7 +18,7 @@ Tolerance weight_tolerance(std::string_view format) {
 
 Tolerance attention_tolerance(std::string_view kv_format) {
   if (kv_format == "f32") return {1e-3, 2e-4};
-  if (kv_format == "f16") return {5e-3, 1e-3};
+  if (kv_format == "f16" || kv_format == "q8") return {5e-3, 1e-3};
   return {2e-2, 5e-3};
 }
 

@@ -20,6 +20,8 @@
 //                                 bf16 are left: this pins every single weight of every format
 //   attention f32    1e-3  2e-4   exp2 and division of the device
 //   attention f16    5e-3  1e-3   queries and probabilities may be rounded to f16
+//   attention q8     5e-3  1e-3   the same: a step of int8 times its scale is a number of f16 or
+//                                 nearly one, and queries keep more than 8 bits
 //   attention bf16   2e-2  5e-3   the same in bf16
 //   norm, rope       2e-5  1e-5   f32 arithmetic
 //   embed            1e-5  5e-6   every product of a format is exact in f32 (dequantize.h)

@@ -239,6 +239,34 @@ Verdict check_glu(Context& context, const WeightFormat& format) {
   return exercise.verdict();
 }
 
+// Passes as a prompt has them, in formats of every kind, and what may follow the product.
+Verdict check_prompts(Context& context) {
+  Exercise exercise(context, "linear", "q4_g32");
+  uint64_t seed = context.options.seed * 1000 + 700, i = 0;
+  constexpr uint64_t kTokensOfPrompt = 150;
+  const auto run = [&](RowCase test) {
+    test.stretches = {{0, kTokensOfPrompt}, {21, 129}, {11, 128}, {80, 64}, {3, 63}, {9, 1}};
+    return exercise_rows(exercise, test);
+  };
+  for (const char* format : {"q4_g32", "q6_k", "f16", "bf16", "f32"}) {
+    const uint64_t columns = std::string_view(format) == "q6_k" ? 256 : 96;
+    for (const uint64_t rows : {uint64_t{37}, uint64_t{400}}) {
+      LinearOptions options;
+      options.residual = i % 2 == 1;
+      options.in_place = i % 4 == 3;
+      options.bias = i % 3 == 1;
+      options.attributes.softcap = i % 5 == 2 ? 5 : 0;
+      options.attributes.activation = kActivations[i % 5 == 1 ? 1 : 0];
+      BP_TRY(run(linear_case(context, format, {rows, columns}, kTokensOfPrompt, options, ++seed)));
+      const GluOptions glu{kActivations[1 + i % 3], i % 2 == 0, i % 3 == 0};
+      BP_TRY(run(
+          glu_case(context, format, format, {rows - 1, columns}, kTokensOfPrompt, glu, ++seed)));
+      ++i;
+    }
+  }
+  return exercise.verdict();
+}
+
 }  // namespace
 
 void add_linear_kernel_checks(std::vector<Check>& out) {
@@ -249,6 +277,8 @@ void add_linear_kernel_checks(std::vector<Check>& out) {
   }
   out.push_back({"kernels.linear.epilogues", Check::Needs::kKernels,
                  "every combination of bias, activation, softcap, residual", check_epilogues});
+  out.push_back({"kernels.linear.prompts", Check::Needs::kKernels,
+                 "passes of many tokens, linear and linear_glu", check_prompts});
   for (const WeightFormat& format : kWeightFormats) {
     out.push_back({fmt::format("kernels.linear_glu.{}", format.name), Check::Needs::kKernels,
                    "gate and up, merged and separate",

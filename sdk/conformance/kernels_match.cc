@@ -23,10 +23,12 @@ Verdict declines_foreign_devices(Context& context) {
   bp_memory_api memory{};
   bp_stream_api stream{};
   bp_module_api module{};
+  bp_gemm_api gemm{};
   BP_TRY(copy_table(nullptr, &device));
   BP_TRY(copy_table(nullptr, &memory));
   BP_TRY(copy_table(nullptr, &stream));
   BP_TRY(copy_table(nullptr, &module));
+  BP_TRY(copy_table(nullptr, &gemm));
   uint64_t nobodys_device = 0;
   bp_bind_info bind{};
   bind.size = sizeof bind;
@@ -39,6 +41,7 @@ Verdict declines_foreign_devices(Context& context) {
   bind.memory_api = &memory;
   bind.stream_api = &stream;
   bind.module_api = &module;
+  bind.gemm_api = &gemm;
   bp_target* target = nullptr;
   bp_error detail = BP_ERROR_INIT;
   const bp_status status = context.kernel_api().bind(&bind, &target, &detail);

@@ -2,8 +2,8 @@
 // rope_kv_write: norms of heads, rotation, and the caches, in every cache format.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
+#include "backplane/formats.h"
 #include "sdk/conformance/batch.h"
 #include "sdk/conformance/check.h"
 #include "sdk/conformance/exercise.h"
@@ -101,7 +101,8 @@ struct Pass {
   Expected q;
   Expected k;                     // [tokens, kv_heads, head_dim]
   std::vector<float> v;           // the same shape, copied as it is
-  std::vector<uint64_t> entries;  // by token and cache head: index in the caches
+  std::vector<uint64_t> entries;  // by token and cache head: row of the caches
+  CacheLayout cache;
 };
 
 Pass prepare_pass(const RopeCase& test, std::string_view format, const Batch& batch,
@@ -141,8 +142,8 @@ Pass prepare_pass(const RopeCase& test, std::string_view format, const Batch& ba
     for (uint64_t g = 0; g < shape.kv_heads; ++g) {
       const uint64_t at = t * kv_width + g * d;
       rope_reference(std::span(k).subspan(at, d), gains.k, table, test.attributes, &out.k, at);
-      out.entries.push_back(batch.cache_index(shape, static_cast<uint64_t>(batch.sequence_of[t]),
-                                              static_cast<uint64_t>(batch.positions[t]), g));
+      out.entries.push_back(batch.cache_row(shape, static_cast<uint64_t>(batch.sequence_of[t]),
+                                            static_cast<uint64_t>(batch.positions[t]), g));
     }
   }
   std::vector<float> merged;
@@ -155,8 +156,8 @@ Pass prepare_pass(const RopeCase& test, std::string_view format, const Batch& ba
     take(k, kv_width);
     take(out.v, kv_width);
   }
-  const uint64_t cache_bytes =
-      batch.limits.pages * kv_width * test.page_size * (format == "f32" ? 4 : 2);
+  out.cache = {format, batch.limits.pages * shape.kv_heads * test.page_size, d};
+  const uint64_t cache_bytes = out.cache.bytes();
   out.launch.symbols = batch.symbols();
   out.launch.inputs = {test.merged ? bytes_of(merged) : bytes_of(q),
                        test.merged ? Bytes() : bytes_of(k),
@@ -172,34 +173,74 @@ Pass prepare_pass(const RopeCase& test, std::string_view format, const Batch& ba
   return out;
 }
 
+// Rows of q8 against what they should be: scales rounded to f16, and values within half a step.
+Status check_steps(const Pass& pass, const Bytes& got, const Expected& want,
+                   const std::string& what) {
+  const uint64_t d = pass.cache.head_dim;
+  for (size_t e = 0; e < pass.entries.size(); ++e) {
+    const std::vector<float> row = pass.cache.get(got, pass.entries[e]);
+    for (uint64_t first = 0; first < d; first += kCacheBlock) {
+      double largest = 0, slack = 0;
+      for (uint64_t i = e * d + first; i < e * d + first + kCacheBlock; ++i) {
+        largest = std::max(largest, std::abs(want.value[i]));
+        slack = std::max(slack, kRowTolerance.each * want.magnitude[i] + want.slack[i]);
+      }
+      const double step = pass.cache.step(got, pass.entries[e], first / kCacheBlock);
+      BP_EXPECT(std::abs(step - largest / 127) <= (0x1p-10 * largest + slack) / 127 + 0x1p-24,
+                "{}: entry {} has scale {:.6g} for values up to {:.6g}", what, e, step, largest);
+      for (uint64_t i = first; i < first + kCacheBlock; ++i) {
+        // A quotient next to the middle of two numbers may fall to either side.
+        const double off = std::abs(row[i] - want.value[e * d + i]);
+        BP_EXPECT(off <= 0.502 * step + slack, "{}: entry {}, element {}: {:.6g} for {:.6g}", what,
+                  e, i, row[i], want.value[e * d + i]);
+      }
+    }
+  }
+  return {};
+}
+
 // Entries that were written are compared, all others must have kept their bytes.
-Result<double> check_caches(const RopeCase& test, std::string_view format, const Pass& pass,
-                            const Outcome& outcome, const std::string& what) {
+Result<double> check_q8_caches(const Pass& pass, const Outcome& outcome, const std::string& what) {
+  Bytes want_k = pass.launch.inputs[9];
+  Bytes want_v = pass.launch.inputs[10];
+  Expected v;
+  v.resize(pass.v.size());
+  std::copy(pass.v.begin(), pass.v.end(), v.value.begin());
+  for (const uint64_t row : pass.entries) {
+    pass.cache.copy(want_k, outcome.states[9], row);
+    pass.cache.copy(want_v, outcome.states[10], row);
+  }
+  BP_TRY(expect_bytes(outcome.states[10], want_v, what + ": v cache"));
+  BP_TRY(expect_bytes(outcome.states[9], want_k, what + ": k cache"));
+  BP_TRY(check_steps(pass, outcome.states[10], v, what + ": v cache"));
+  BP_TRY(check_steps(pass, outcome.states[9], pass.k, what + ": k cache"));
+  return 0.0;
+}
+
+Result<double> check_caches(const RopeCase& test, const Pass& pass, const Outcome& outcome,
+                            const std::string& what) {
+  const CacheLayout& cache = pass.cache;
+  if (cache.format == "q8") return check_q8_caches(pass, outcome, what);
   Bytes want_k = pass.launch.inputs[9];
   Bytes want_v = pass.launch.inputs[10];
   const uint64_t d = test.shape.head_dim;
-  const uint64_t bytes = format == "f32" ? 4 : 2;
   std::vector<float> got_k;
   Expected rounded = pass.k;
   const bool exact = !test.k_norm && !test.rope;
   // A result next to the middle of two numbers of the format may fall to either side.
-  const double ulp = format == "f32" ? 0 : format == "f16" ? 0x1p-10 : 0x1p-7;
+  const double ulp = cache.format == "f32" ? 0 : cache.format == "f16" ? 0x1p-10 : 0x1p-7;
   for (size_t e = 0; e < pass.entries.size(); ++e) {
+    const uint64_t row = pass.entries[e];
+    cache.put(want_v, row, std::span(pass.v).subspan(e * d, d));
+    const auto from = pass.k.value.begin() + static_cast<ptrdiff_t>(e * d);
+    cache.put(want_k, row, std::vector<float>(from, from + static_cast<ptrdiff_t>(d)));
+    const std::vector<float> k = cache.get(want_k, row), got = cache.get(outcome.states[9], row);
     for (uint64_t i = 0; i < d; ++i) {
-      const uint64_t from = e * d + i;
-      const uint64_t to = pass.entries[e] + i;
-      put_element(want_v, format, to, pass.v[from]);
-      Bytes one(4);
-      put_element(one, format, 0, static_cast<float>(pass.k.value[from]));
-      rounded.value[from] = element_at(one, format, 0);
-      rounded.slack[from] += ulp * std::abs(rounded.value[from]) + (ulp > 0 ? 0x1p-24 : 0);
-      got_k.push_back(element_at(outcome.states[9], format, to));
-      if (exact) {
-        put_element(want_k, format, to, static_cast<float>(pass.k.value[from]));
-      } else {
-        std::memcpy(want_k.data() + to * bytes, outcome.states[9].data() + to * bytes, bytes);
-      }
+      rounded.value[e * d + i] = k[i];
+      rounded.slack[e * d + i] += ulp * std::abs(double{k[i]}) + (ulp > 0 ? 0x1p-24 : 0);
     }
+    got_k.insert(got_k.end(), got.begin(), got.end());
+    if (!exact) cache.copy(want_k, outcome.states[9], row);
   }
   BP_TRY(expect_bytes(outcome.states[10], want_v, what + ": v cache"));
   BP_TRY(expect_bytes(outcome.states[9], want_k, what + ": k cache"));
@@ -221,6 +262,9 @@ Status exercise_rope(Exercise& exercise, const RopeCase& test, std::string_view 
   Gains gains;
   const OpRecord record = record_of(test, format, &gains);
   const BatchLimits limits = limits_of(test);
+  if (!CacheLayout{format, 1, test.shape.head_dim}.is_possible()) {
+    return expect_declined(context, record, limits.ranges(), what);
+  }
   auto op = BP_TRY(exercise.prepare(record, limits.ranges()).with_context("{}", what));
   if (op == nullptr) return {};
   const auto bench = BP_TRY(Bench::create(context, record, limits.ranges(), op->match()));
@@ -228,7 +272,7 @@ Status exercise_rope(Exercise& exercise, const RopeCase& test, std::string_view 
     // Without norm and rotation q is handed through bit for bit, rounding nothing.
     const double q =
         BP_TRY(compare(values_of<float>(outcome.outputs[0]), pass.q, kRowTolerance, what + ": q"));
-    const double k = BP_TRY(check_caches(test, format, pass, outcome, what));
+    const double k = BP_TRY(check_caches(test, pass, outcome, what));
     exercise.count_run(std::max(q, k));
     return {};
   };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// embed, rms_norm, gather_rows, moe_route.
+// embed, rms_norm, layer_norm, gather_rows, moe_route.
 #include <algorithm>
 
 #include "sdk/conformance/check.h"
@@ -79,6 +79,51 @@ Verdict check_rms_norm(Context& context) {
       test.tolerance = kRowTolerance;
       const char* const how[] = {"", ", residual", ", residual in place"};
       test.what = fmt::format("rms_norm of {}{}", columns, how[residual]);
+      BP_TRY(exercise_rows(exercise, test));
+    }
+  }
+  return exercise.verdict();
+}
+
+Verdict check_layer_norm(Context& context) {
+  Exercise exercise(context, "layer_norm", "f32");
+  uint64_t seed = context.options.seed * 1000 + 650;
+  for (const uint64_t columns : {1, 7, 31, 32, 64, 100, 257, 896, 1024, 2048, 4097}) {
+    for (const int form : {0, 1, 2, 3}) {
+      if (context.options.quick && (columns % 2 == 0 || form == 2)) continue;
+      RowCase test;
+      std::vector<float> x = random_activations(kTokenCount, columns, ++seed);
+      for (uint64_t c = 0; c < columns; ++c) x[2 * columns + c] *= 1e3f;
+      for (uint64_t c = 0; c < columns; ++c) x[3 * columns + c] += 30;  // a mean that matters
+      Weight gain = Weight::vector(columns, seed + 1), bias = Weight::vector(columns, seed + 3);
+      const std::vector<float> gains = gain.dequantized();
+      const std::vector<float> biases = form == 0 ? std::vector<float>() : bias.dequantized();
+      const double eps = columns % 2 == 0 ? 1e-6 : 1e-5;
+      test.record = OpRecord("layer_norm");
+      test.record.input("f32", {dim(kTokens), constant(columns)}).weight(std::move(gain));
+      if (form == 0) {
+        test.record.absent();
+      } else {
+        test.record.weight(std::move(bias));
+      }
+      test.inputs = {bytes_of(x), {}, {}, {}};
+      std::vector<float> addend;
+      if (form >= 2) {
+        addend = random_floats(kTokenCount * columns, seed + 2);
+        test.record.input("f32", {dim(kTokens), constant(columns)});
+        test.inputs[3] = bytes_of(addend);
+      } else {
+        test.record.absent();
+      }
+      test.record.output("f32", {dim(kTokens), constant(columns)});
+      test.record.attribute("eps", eps);
+      test.rows = test.max_tokens = kTokenCount;
+      test.stretches = stretches_of(token_counts(context.options, kTokenCount), kTokenCount);
+      if (form == 3) test.in_place = 3;
+      test.expected = layer_norm_reference(x, gains, biases, addend, eps, columns);
+      test.tolerance = kRowTolerance;
+      const char* const how[] = {"", ", bias", ", bias and residual", ", residual in place"};
+      test.what = fmt::format("layer_norm of {}{}", columns, how[form]);
       BP_TRY(exercise_rows(exercise, test));
     }
   }
@@ -182,6 +227,8 @@ void add_row_kernel_checks(std::vector<Check>& out) {
   }
   out.push_back({"kernels.rms_norm", N::kKernels, "with and without residual, also in place",
                  check_rms_norm});
+  out.push_back({"kernels.layer_norm", N::kKernels,
+                 "with and without bias and residual, also in place", check_layer_norm});
   out.push_back({"kernels.gather_rows", N::kKernels, "rows, bit for bit", check_gather});
   out.push_back({"kernels.moe_route", N::kKernels,
                  "softmax and the largest k; of equals the lowest id first", check_route});

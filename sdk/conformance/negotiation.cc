@@ -175,6 +175,13 @@ Verdict tables_have_their_slots(Context& context) {
                           &seen));
   }
   {
+    using T = bp_gemm_api;
+    BP_TRY(check_table<T>(context, BP_INTERFACE_GEMM, false,
+                          {BP_SLOT(describe), BP_SLOT(prepare), BP_SLOT(workspace),
+                           BP_SLOT(enqueue), BP_SLOT(release)},
+                          &seen));
+  }
+  {
     using T = bp_tune_api;
     BP_TRY(check_table<T>(context, BP_INTERFACE_TUNE, false, {BP_SLOT(tune)}, &seen));
   }

@@ -51,8 +51,10 @@ SymbolValues maximum_of(const SymbolRanges& ranges) {
 }
 
 uint64_t Operand::bytes(const SymbolValues& symbols) const {
-  uint64_t out = element_bytes(format);
-  for (const bp_dim& extent : dims) out *= evaluate(extent, symbols);
+  if (dims.empty()) return element_bytes(format);
+  uint64_t out = 0;
+  if (!row_bytes(format, evaluate(dims.back(), symbols), &out)) return 0;
+  for (size_t i = 0; i + 1 < dims.size(); ++i) out *= evaluate(dims[i], symbols);
   return out;
 }
 

@@ -36,6 +36,10 @@ Expected embed_reference(std::span<const int32_t> ids, std::span<const float> ta
                          uint64_t columns);
 Expected rms_norm_reference(std::span<const float> x, std::span<const float> gain,
                             std::span<const float> residual, double eps, uint64_t columns);
+// bias and residual may be empty.
+Expected layer_norm_reference(std::span<const float> x, std::span<const float> gain,
+                              std::span<const float> bias, std::span<const float> residual,
+                              double eps, uint64_t columns);
 struct Route {
   std::vector<int32_t> ids;
   Expected weights;

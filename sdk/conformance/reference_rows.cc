@@ -47,6 +47,35 @@ Expected rms_norm_reference(std::span<const float> x, std::span<const float> gai
   return out;
 }
 
+Expected layer_norm_reference(std::span<const float> x, std::span<const float> gain,
+                              std::span<const float> bias, std::span<const float> residual,
+                              double eps, uint64_t columns) {
+  Expected out;
+  out.columns = columns;
+  out.resize(x.size());
+  const auto n = static_cast<double>(columns);
+  for (size_t begin = 0; begin < x.size(); begin += columns) {
+    double mean = 0, squares = 0, largest = 0;
+    for (uint64_t c = 0; c < columns; ++c) mean += x[begin + c] / n;
+    for (uint64_t c = 0; c < columns; ++c) {
+      squares += (x[begin + c] - mean) * (x[begin + c] - mean);
+      largest = std::max(largest, std::abs(double{x[begin + c]}));
+    }
+    const double factor = 1 / std::sqrt(squares / n + eps);
+    for (uint64_t c = 0; c < columns; ++c) {
+      const double y = (x[begin + c] - mean) * factor * gain[c];
+      const double b = bias.empty() ? 0 : bias[c];
+      const double r = residual.empty() ? 0 : residual[begin + c];
+      out.value[begin + c] = y + b + r;
+      out.magnitude[begin + c] = std::abs(y);
+      // A sum in f32 leaves the mean of large elements a few roundings of the largest one off.
+      out.slack[begin + c] = 1e-6 * (std::abs(b) + std::abs(r) + std::abs(y)) +
+                             4e-7 * largest * factor * std::abs(gain[c]) + 1e-12;
+    }
+  }
+  return out;
+}
+
 Route route_reference(std::span<const float> logits, uint64_t experts, uint64_t used,
                       bool normalize) {
   Route out;

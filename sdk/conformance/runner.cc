@@ -148,6 +148,7 @@ void Runner::run_providers(Context& context) {
     info.memory_api = &context.owner->memory_api();
     info.stream_api = &context.owner->stream_api();
     info.module_api = &context.owner->module_api();
+    info.gemm_api = &context.owner->gemm_api();
     context.provider = provider;
     context.target = nullptr;
     const Status bound =

@@ -56,6 +56,9 @@ OpRecord sample_record(std::string_view op, std::string_view format) {
   } else if (op == "rms_norm") {
     out.input("f32", x).weight(Weight::vector(kColumns, 2)).absent().output("f32", x);
     out.attribute("eps", 1e-6);
+  } else if (op == "layer_norm") {
+    out.input("f32", x).weight(Weight::vector(kColumns, 2)).weight(Weight::vector(kColumns, 7));
+    out.absent().output("f32", x).attribute("eps", 1e-6);
   } else if (op == "linear") {
     out.input("f32", x).weight(Weight::random(format, {kRows, kColumns}, 3)).absent().absent();
     out.output("f32", y).attribute("activation", std::string("silu")).attribute("softcap", 0.0);
@@ -89,8 +92,8 @@ OpRecord sample_record(std::string_view op, std::string_view format) {
 
 std::vector<OpRecord> sample_records(std::string_view format) {
   std::vector<OpRecord> out;
-  for (const char* op : {"embed", "rms_norm", "linear", "linear_glu", "rope_kv_write", "attention",
-                         "gather_rows", "moe_route", "moe_linear_glu", "moe_linear"}) {
+  for (const char* op : {"embed", "rms_norm", "layer_norm", "linear", "linear_glu", "rope_kv_write",
+                         "attention", "gather_rows", "moe_route", "moe_linear_glu", "moe_linear"}) {
     out.push_back(sample_record(op, format));
   }
   return out;

@@ -111,7 +111,7 @@ std::vector<std::string> layout() {
   FIELD(bp_device_caps, dialect);
   FIELD(bp_device_caps, dialect_version);
   FIELD(bp_device_caps, buffer_offset_alignment);
-  FIELD(bp_device_caps, reserved);
+  FIELD(bp_device_caps, has_early_launch);
   TYPE(bp_device_api);
   FIELD(bp_device_api, size);
   FIELD(bp_device_api, reserved);
@@ -183,6 +183,8 @@ std::vector<std::string> layout() {
   FIELD(bp_module_source, buffer_count);
   FIELD(bp_module_source, param_words);
   FIELD(bp_module_source, shared_bytes);
+  FIELD(bp_module_source, flags);
+  FIELD(bp_module_source, reserved);
   TYPE(bp_launch_buffer);
   FIELD(bp_launch_buffer, buffer);
   FIELD(bp_launch_buffer, offset);
@@ -275,6 +277,7 @@ std::vector<std::string> layout() {
   FIELD(bp_bind_info, memory_api);
   FIELD(bp_bind_info, stream_api);
   FIELD(bp_bind_info, module_api);
+  FIELD(bp_bind_info, gemm_api);
   TYPE(bp_operand_buffer);
   FIELD(bp_operand_buffer, buffer);
   FIELD(bp_operand_buffer, offset);
@@ -299,6 +302,38 @@ std::vector<std::string> layout() {
   FIELD(bp_kernel_api, release);
   FIELD(bp_kernel_api, place);
   FIELD(bp_kernel_api, placement_release);
+  TYPE(bp_gemm_info);
+  FIELD(bp_gemm_info, size);
+  FIELD(bp_gemm_info, flags);
+  FIELD(bp_gemm_info, library);
+  TYPE(bp_gemm_shape);
+  FIELD(bp_gemm_shape, size);
+  FIELD(bp_gemm_shape, y_type);
+  FIELD(bp_gemm_shape, tokens);
+  FIELD(bp_gemm_shape, rows);
+  FIELD(bp_gemm_shape, columns);
+  FIELD(bp_gemm_shape, x_stride);
+  FIELD(bp_gemm_shape, w_stride);
+  FIELD(bp_gemm_shape, y_stride);
+  FIELD(bp_gemm_shape, workspace_bytes);
+  FIELD(bp_gemm_shape, accumulate);
+  FIELD(bp_gemm_shape, reserved);
+  TYPE(bp_gemm_launch);
+  FIELD(bp_gemm_launch, size);
+  FIELD(bp_gemm_launch, reserved);
+  FIELD(bp_gemm_launch, tokens);
+  FIELD(bp_gemm_launch, x);
+  FIELD(bp_gemm_launch, w);
+  FIELD(bp_gemm_launch, y);
+  FIELD(bp_gemm_launch, workspace);
+  TYPE(bp_gemm_api);
+  FIELD(bp_gemm_api, size);
+  FIELD(bp_gemm_api, reserved);
+  FIELD(bp_gemm_api, describe);
+  FIELD(bp_gemm_api, prepare);
+  FIELD(bp_gemm_api, workspace);
+  FIELD(bp_gemm_api, enqueue);
+  FIELD(bp_gemm_api, release);
   TYPE(bp_plugin_entry);
   FIELD(bp_plugin_entry, size);
   FIELD(bp_plugin_entry, usable);
@@ -351,6 +386,8 @@ std::vector<std::string> layout() {
   FIELD(bp_session_options, kv_format);
   FIELD(bp_session_options, context_tokens);
   FIELD(bp_session_options, batch_tokens);
+  FIELD(bp_session_options, progress);
+  FIELD(bp_session_options, progress_user);
   TYPE(bp_memory_estimate);
   FIELD(bp_memory_estimate, size);
   FIELD(bp_memory_estimate, reserved);
@@ -522,7 +559,7 @@ TEST(Layout, tables_have_no_tail_padding) {
   EXPECT_EQ(sizeof(bp_device_info),
             offsetof(bp_device_info, reserved) + sizeof(bp_device_info::reserved));
   EXPECT_EQ(sizeof(bp_device_caps),
-            offsetof(bp_device_caps, reserved) + sizeof(bp_device_caps::reserved));
+            offsetof(bp_device_caps, has_early_launch) + sizeof(bp_device_caps::has_early_launch));
   EXPECT_EQ(sizeof(bp_device_api), offsetof(bp_device_api, native) + sizeof(bp_device_api::native));
   EXPECT_EQ(sizeof(bp_heap), offsetof(bp_heap, alignment) + sizeof(bp_heap::alignment));
   EXPECT_EQ(sizeof(bp_import), offsetof(bp_import, length) + sizeof(bp_import::length));
@@ -532,7 +569,7 @@ TEST(Layout, tables_have_no_tail_padding) {
   EXPECT_EQ(sizeof(bp_stream_api),
             offsetof(bp_stream_api, recording_destroy) + sizeof(bp_stream_api::recording_destroy));
   EXPECT_EQ(sizeof(bp_module_source),
-            offsetof(bp_module_source, shared_bytes) + sizeof(bp_module_source::shared_bytes));
+            offsetof(bp_module_source, reserved) + sizeof(bp_module_source::reserved));
   EXPECT_EQ(sizeof(bp_launch_buffer),
             offsetof(bp_launch_buffer, bytes) + sizeof(bp_launch_buffer::bytes));
   EXPECT_EQ(sizeof(bp_launch), offsetof(bp_launch, reserved) + sizeof(bp_launch::reserved));
@@ -547,7 +584,13 @@ TEST(Layout, tables_have_no_tail_padding) {
   EXPECT_EQ(sizeof(bp_weight), offsetof(bp_weight, digest) + sizeof(bp_weight::digest));
   EXPECT_EQ(sizeof(bp_match), offsetof(bp_match, reserved) + sizeof(bp_match::reserved));
   EXPECT_EQ(sizeof(bp_bind_info),
-            offsetof(bp_bind_info, module_api) + sizeof(bp_bind_info::module_api));
+            offsetof(bp_bind_info, gemm_api) + sizeof(bp_bind_info::gemm_api));
+  EXPECT_EQ(sizeof(bp_gemm_info), offsetof(bp_gemm_info, library) + sizeof(bp_gemm_info::library));
+  EXPECT_EQ(sizeof(bp_gemm_shape),
+            offsetof(bp_gemm_shape, reserved) + sizeof(bp_gemm_shape::reserved));
+  EXPECT_EQ(sizeof(bp_gemm_launch),
+            offsetof(bp_gemm_launch, workspace) + sizeof(bp_gemm_launch::workspace));
+  EXPECT_EQ(sizeof(bp_gemm_api), offsetof(bp_gemm_api, release) + sizeof(bp_gemm_api::release));
   EXPECT_EQ(sizeof(bp_operand_buffer),
             offsetof(bp_operand_buffer, bytes) + sizeof(bp_operand_buffer::bytes));
   EXPECT_EQ(sizeof(bp_kernel_launch),
@@ -564,8 +607,8 @@ TEST(Layout, tables_have_no_tail_padding) {
             offsetof(bp_model_info, licence) + sizeof(bp_model_info::licence));
   EXPECT_EQ(sizeof(bp_chat_request),
             offsetof(bp_chat_request, variables) + sizeof(bp_chat_request::variables));
-  EXPECT_EQ(sizeof(bp_session_options),
-            offsetof(bp_session_options, batch_tokens) + sizeof(bp_session_options::batch_tokens));
+  EXPECT_EQ(sizeof(bp_session_options), offsetof(bp_session_options, progress_user) +
+                                            sizeof(bp_session_options::progress_user));
   EXPECT_EQ(sizeof(bp_memory_estimate),
             offsetof(bp_memory_estimate, total_bytes) + sizeof(bp_memory_estimate::total_bytes));
   EXPECT_EQ(sizeof(bp_logit_bias), offsetof(bp_logit_bias, bias) + sizeof(bp_logit_bias::bias));

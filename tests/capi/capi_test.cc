@@ -226,6 +226,62 @@ TEST(CApi, sessions_on_different_threads_do_not_disturb_each_other) {
   EXPECT_NE(alone[0], alone[1]);
 }
 
+struct Watched {
+  uint64_t calls = 0, last_done = 0, total = 0;
+  uint64_t stop_at = ~uint64_t{0};
+};
+
+int32_t watch(void* user, uint64_t done, uint64_t total) {
+  auto& watched = *static_cast<Watched*>(user);
+  EXPECT_EQ(done, watched.calls) << "every step is told, in order";
+  ++watched.calls;
+  watched.last_done = done;
+  watched.total = total;
+  return done == watched.stop_at ? 1 : 0;
+}
+
+TEST(CApi, preparing_kernels_is_told_step_by_step_and_can_be_stopped_and_taken_up_again) {
+  const Model model = open_demo();
+  bp_session_options options = BP_SESSION_OPTIONS_INIT;
+  options.device = {"cpu", 3};
+  options.context_tokens = 64;
+  options.progress = watch;
+  Watched watched;
+  watched.stop_at = 3;
+  options.progress_user = &watched;
+  bp_error error = BP_ERROR_INIT;
+  bp_session* session = nullptr;
+  EXPECT_EQ(bp_session_create(model.get(), &options, &session, &error), BP_CANCELLED);
+  EXPECT_EQ(session, nullptr);
+  EXPECT_EQ(watched.calls, 4u);
+  EXPECT_NE(std::strstr(error.text, "preparing kernels"), nullptr) << error.text;
+
+  watched = {};
+  ASSERT_EQ(bp_session_create(model.get(), &options, &session, &error), BP_OK) << error.text;
+  const Session first(session);
+  EXPECT_EQ(watched.last_done + 1, watched.total);
+  EXPECT_EQ(feed(first.get()), BP_OK);
+
+  watched = {};
+  ASSERT_EQ(bp_session_create(model.get(), &options, &session, &error), BP_OK) << error.text;
+  const Session second(session);
+  EXPECT_EQ(watched.calls, 0u) << "the kernels of equal sessions are shared";
+}
+
+TEST(CApi, sessions_are_created_on_many_threads_at_once) {
+  const Model model = open_demo();
+  std::atomic<int> worked{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      const Session session = new_session(model.get(), 128);
+      if (session != nullptr && feed(session.get()) == BP_OK) ++worked;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(worked, 4);
+}
+
 TEST(CApi, a_prompt_that_does_not_fit_is_refused_with_both_numbers_and_changes_nothing) {
   Model model = open_demo();
   Session session = new_session(model.get(), 32);

@@ -148,6 +148,24 @@ class Backend(ProgramTest):
         self.call("convert", source, "-o", path)
         self.hold("stories260K", path, lambda m, x: m.tokenize(x))
 
+    def test_a_cache_of_8_bits_stays_close_to_f16(self):
+        text = self.folder / "q8-cache.txt"
+        text.write_text(" ".join(PROMPTS))
+        # Against f16 on the same device, and against the same cache on the CPU.
+        for first, kv, bound in ((self.device, "f16", 2e-3), ("cpu", "q8", 2e-4)):
+            got = json.loads(self.call(
+                "compare", self.demo("f16"), self.demo("f16"), "--file", text, "--device", first,
+                "--kv", kv, "--device-b", self.device, "--kv-b", "q8", "--strict-placement",
+                "--json", timeout=900).stdout)
+            print(f"{self.device} KV q8 against {first} KV {kv}: KL {got['kl_divergence']:.2e}, "
+                  f"largest {got['kl_divergence_max']:.2e}, agreement "
+                  f"{got['top1_agreement']:.3f}, logits {got['logit_error_max_relative']:.2e}",
+                  flush=True)
+            self.assertLess(got["kl_divergence"], bound)
+            self.assertLess(got["kl_divergence_max"], 25 * bound)
+            self.assertLess(got["logit_error_max_relative"], 5e-2)
+            self.assertGreater(got["tokens"], 100)
+
     def test_the_program_says_what_the_library_says(self):
         if SANITIZED:
             self.skipTest("Python cannot load a sanitized library")

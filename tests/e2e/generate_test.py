@@ -106,6 +106,28 @@ class Generate(ProgramTest):
             print(f"stories260K {quant}: KL {got['kl_divergence']:.2e}")
             self.assertLess(got["kl_divergence"], bound)
 
+    def test_a_cache_of_8_bits_stays_close_to_f16(self):
+        text = self.folder / "q8-cache.txt"
+        text.write_text(self.greedy(model=self.demo("f32"))["text"])
+        # Activations of 8 bits, which q4 meets on some processors, magnify every difference: there
+        # f16 is as far from f32.
+        for quant, bound, logits in (("f32", 2e-4, 3e-2), ("q4_g32", 1e-3, 1e-1)):
+            got = self.call_json("compare", self.demo(quant), self.demo(quant), "--file", text,
+                                 "--kv", "f16", "--kv-b", "q8", "--device", "cpu")
+            print(f"{quant}, KV q8 against f16: KL {got['kl_divergence']:.2e}, largest "
+                  f"{got['kl_divergence_max']:.2e}, agreement {got['top1_agreement']:.3f}, "
+                  f"logits {got['logit_error_max_relative']:.2e}")
+            self.assertLess(got["kl_divergence"], bound)
+            self.assertLess(got["kl_divergence_max"], 50 * bound)
+            self.assertLess(got["logit_error_max_relative"], logits)
+            self.assertGreater(got["kl_divergence"], 0)  # it is another cache
+            self.assertGreater(got["tokens"], 50)
+
+    def test_a_cache_of_8_bits_refuses_heads_of_part_of_a_block_by_name(self):
+        source = self.shared("models/stories260K") / "stories260K.gguf"
+        self.fails("run", source, "-p", "Once", "--raw", "-n", "1", "--kv", "q8", "--device", "cpu",
+                   says=["KV format 'q8'", "multiple of 32", "have 8"])
+
     def test_explain_names_device_and_kernel_of_every_step(self):
         done = self.call("run", self.demo(), "-p", "Hello", "-n", "1", "--explain", "--device",
                          "cpu", "--strict-placement")
@@ -123,6 +145,13 @@ class Generate(ProgramTest):
         self.assertLessEqual(estimate["kv_bytes"], (512 + 4 * page) * kv)
         parts = [v for k, v in estimate.items() if k.endswith("_bytes") and k != "total_bytes"]
         self.assertEqual(estimate["total_bytes"], sum(parts))
+        q8 = self.call_json("inspect", self.demo("f32"), "--memory", "--ctx", "512", "--device",
+                            "cpu", "--kv", "q8")["memory"]
+        scales = (hyper["head_dim"] // 32 + 1) // 2 * 2
+        self.assertEqual(q8["kv_bytes"] * 2 * hyper["head_dim"],
+                         estimate["kv_bytes"] * (hyper["head_dim"] + 2 * scales))
+        self.assertEqual(estimate["total_bytes"] - estimate["kv_bytes"],
+                         q8["total_bytes"] - q8["kv_bytes"])
         if not SANITIZED:
             got = self.call_json("bench", self.demo("f32"), "--ctx", "512", "--prompt", "256",
                                  "--gen", "8", "--repeat", "1", "--device", "cpu")

@@ -87,6 +87,10 @@ int attribute(int which, int ordinal) {
 
 }  // namespace
 
+int mock::current_device() {
+  return device();
+}
+
 CU_API cuDriverGetVersion(int* out) {
   *out = static_cast<int>(mock::setting("BACKPLANE_MOCK_DRIVER_VERSION", 13000));
   return 0;
@@ -278,5 +282,19 @@ CU_API cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsign
     if (threads_y != 1 || threads_z != 1) return mock::kInvalidValue;
     const uint32_t grid[3] = {x, y, z};
     return mock::launch(function, stream, grid, threads_x, 32, shared_bytes, arguments);
+  });
+}
+// CUlaunchConfig as far as it is looked at. Work runs in order here, so nothing begins early.
+struct LaunchConfig {
+  unsigned grid[3], block[3], shared_bytes;
+  void* stream;
+  const void* attributes;
+  unsigned attribute_count;
+};
+CU_API cuLaunchKernelEx(const LaunchConfig* config, void* function, void** arguments, void**) {
+  return in_context(Kind::kLaunch, [&] {
+    if (config->block[1] != 1 || config->block[2] != 1) return mock::kInvalidValue;
+    return mock::launch(function, config->stream, config->grid, config->block[0], 32,
+                        config->shared_bytes, arguments);
   });
 }

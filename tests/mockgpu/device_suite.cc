@@ -56,7 +56,7 @@ uint64_t Mock::live() {
   uint64_t sum = 0;
   for (const char* const name :
        {"allocations", "host_allocations", "registrations", "streams", "events", "graphs",
-        "graph_execs", "modules", "contexts", "programs"}) {
+        "graph_execs", "modules", "contexts", "programs", "gemm_objects"}) {
     sum += get(name);
   }
   return sum;
@@ -93,6 +93,7 @@ const Tables& tables() {
     out.memory = static_cast<const bp_memory_api*>(get(BP_INTERFACE_MEMORY));
     out.stream = static_cast<const bp_stream_api*>(get(BP_INTERFACE_STREAM));
     out.module = static_cast<const bp_module_api*>(get(BP_INTERFACE_MODULE));
+    out.gemm = static_cast<const bp_gemm_api*>(get(BP_INTERFACE_GEMM));
     return out;
   }();
   return kTables;
@@ -157,23 +158,27 @@ Compiled compile(bp_device* device, const Text& text, bp_error* error) {
   return out;
 }
 
-std::string probe_with(const std::string& environment) {
+std::string ask_child(const std::string& environment, const std::string& test,
+                      const std::string& prefix) {
   char self[4096];
   const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
   if (length <= 0) return "";
   self[length] = '\0';
   const std::string command = "env " + environment + " '" + self +
-                              "' --gtest_also_run_disabled_tests "
-                              "--gtest_filter=ProbeChild.DISABLED_tells 2>&1";
+                              "' --gtest_also_run_disabled_tests --gtest_filter=" + test + " 2>&1";
   std::FILE* const pipe = popen(command.c_str(), "r");
   if (pipe == nullptr) return "";
   std::string out;
   char line[1024];
   while (std::fgets(line, sizeof line, pipe) != nullptr) {
-    if (std::string(line).rfind("verdict ", 0) == 0) out = line;
+    if (std::string(line).rfind(prefix, 0) == 0) out = line;
   }
   pclose(pipe);
   return out;
+}
+
+std::string probe_with(const std::string& environment) {
+  return ask_child(environment, "ProbeChild.DISABLED_tells", "verdict ");
 }
 
 TEST(ProbeChild, DISABLED_tells) {

@@ -17,10 +17,12 @@
 namespace bp::gpu_suite {
 
 struct Subject {
-  const char* id;          // "cuda"
-  const char* dialect;     // "cuda"
-  const char* driver;      // soname of the driver, "libcuda.so.1"
-  const char* compiler;    // soname of the stand-in's compiler
+  const char* id;        // "cuda"
+  const char* dialect;   // "cuda"
+  const char* driver;    // soname of the driver, "libcuda.so.1"
+  const char* compiler;  // soname of the stand-in's compiler
+  const char* library;   // of matrix products, "cuBLASLt", and the variable that names its path
+  const char* library_variable;
   const char* bad_option;  // a compiler option that does not exist
   kernels::Caps (*profile)(const bp_device_info& info, const bp_device_caps& caps);
 };
@@ -44,11 +46,16 @@ struct Tables {
   const bp_memory_api* memory = nullptr;
   const bp_stream_api* stream = nullptr;
   const bp_module_api* module = nullptr;
+  const bp_gemm_api* gemm = nullptr;
   bool usable = false;
   std::string detail;
 };
 const Tables& tables();
 
+// The last line that begins with `prefix` of what a disabled test prints in a process of its own,
+// with `environment` ("A=B C=D").
+std::string ask_child(const std::string& environment, const std::string& test,
+                      const std::string& prefix);
 // The driver is found once in a process, so a verdict for other circumstances is asked for in one
 // of its own: "verdict <reason> <detail>", and what the first device is, with `environment` ("A=B
 // C=D").

@@ -652,6 +652,28 @@ Code launch(void* handle, void* stream_handle, const uint32_t grid[3], uint32_t 
   });
 }
 
+// ---- for the library of matrix products -----------------------------------------------------
+
+Code begin_library(Kind kind, int device) {
+  return begin(kind, device);
+}
+
+void count_library(const char* name, int64_t change) {
+  count(name, change);
+}
+
+bool is_memory(const void* address, size_t bytes) {
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  return is_known(s, address, bytes);
+}
+
+Code submit_library(void* stream_handle, Operation operation) {
+  const auto stream = find_stream(stream_handle);
+  if (stream == nullptr) return kInvalidHandle;
+  return submit(stream, std::move(operation));
+}
+
 }  // namespace mock
 
 int bp_mock_set(const char* name, uint64_t value) {

@@ -16,6 +16,9 @@
 
 #include "tests/mockgpu/program.h"
 
+// What other libraries of the stand-in use as well.
+#define BP_MOCK_EXPORT __attribute__((visibility("default")))
+
 namespace mock {
 
 using Code = int;
@@ -42,7 +45,7 @@ inline constexpr Code kCaptureInvalidated = 901;
 enum class Kind { kAny, kAlloc, kLoad, kLaunch };
 
 // Numbers from the environment, read at every use.
-uint64_t setting(const char* name, uint64_t otherwise);
+BP_MOCK_EXPORT uint64_t setting(const char* name, uint64_t otherwise);
 std::string setting_text(const char* name, const char* otherwise);
 
 // Counters of live objects and of events, by name; see README.md.
@@ -93,6 +96,13 @@ uint32_t function_shared_bytes(void* function);
 void function_allow_shared(void* function, uint32_t dynamic_bytes);
 Code launch(void* function, void* stream, const uint32_t grid[3], uint32_t threads,
             uint32_t subgroup, uint32_t shared_bytes, void** arguments);
+
+// For the library of matrix products, which is loaded beside the driver and works on its devices.
+BP_MOCK_EXPORT int current_device();  // of the calling thread; −1: none
+BP_MOCK_EXPORT Code begin_library(Kind kind, int device);
+BP_MOCK_EXPORT void count_library(const char* name, int64_t change);
+BP_MOCK_EXPORT bool is_memory(const void* address, size_t bytes);
+BP_MOCK_EXPORT Code submit_library(void* stream, std::function<Code()> operation);
 
 }  // namespace mock
 

@@ -85,6 +85,10 @@ int properties(void* out, size_t bytes, size_t arch_offset, int ordinal) {
 
 }  // namespace
 
+int mock::current_device() {
+  return device();
+}
+
 HIP_API hipDriverGetVersion(int* out) {
   *out = static_cast<int>(mock::setting("BACKPLANE_MOCK_DRIVER_VERSION", 60342131));
   return 0;

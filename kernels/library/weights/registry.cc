@@ -56,7 +56,7 @@ std::vector<Buf> WeightReader::declare(Builder& k, std::string_view prefix) cons
   std::vector<Buf> out;
   const WeightFormat* layout = find_weight_format(format());
   for (uint32_t i = 0; layout != nullptr && i < layout->plane_count; ++i) {
-    out.push_back(k.in(std::string(prefix) + "_" + std::string(layout->planes[i].name)));
+    out.push_back(k.weights(std::string(prefix) + "_" + std::string(layout->planes[i].name)));
   }
   return out;
 }

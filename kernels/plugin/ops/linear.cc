@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "kernels/library/gemm.h"
 #include "kernels/library/gemv.h"
 #include "kernels/library/weights.h"
+#include "kernels/plugin/ops/vendor_product.h"
 #include "kernels/plugin/planner.h"
 
 namespace bp::kernels {
@@ -133,7 +135,40 @@ std::vector<Variant> variants_for(uint64_t most) {
   return out;
 }
 
+// Passes that the library may compute, each bucket on its own; what is below stays ours.
+std::vector<Variant> with_rivals(std::vector<Variant> variants) {
+  const uint64_t most = variants.back().max_tokens;
+  variants.back().max_tokens = kVendorTokens - 1;
+  for (const uint64_t bucket : kVendorBuckets) {
+    if (bucket < most) variants.push_back({bucket, {}});
+  }
+  variants.push_back({most, {}});
+  return variants;
+}
+
+Status add_rivals(const Product& p, const Part& part, const VendorLayout& layout, Planner& planner,
+                  Program* program) {
+  const VendorPart vendor{
+      .spec = part.spec,
+      .first_row = part.first_row,
+      .gate_plane = program->plane(part.first_use),
+      .up_plane = program->plane(part.first_use + (part.spec.separate_up ? 1 : 0)),
+      .up_first_row = part.spec.separate_up ? 0 : uint64_t{part.spec.rows},
+      .bias_plane = part.bias_plane,
+      .tokens = p.tokens};
+  for (Variant& variant : program->variants) {
+    if (variant.max_tokens < kVendorTokens) continue;
+    if (variant.rival.empty()) {
+      variant.rival.push_back(
+          BP_TRY(vendor_x_launch(p.tokens, part.spec.columns, layout, planner)));
+    }
+    BP_TRY(add_vendor_launches(vendor, variant.max_tokens, layout, planner, &variant.rival));
+  }
+  return {};
+}
+
 Status add_launches(const Product& p, const Part& part, Planner& planner, Program* program) {
+  std::optional<Launch> prompts;  // the same for all passes that are no GEMV
   for (size_t v = 0; v < program->variants.size(); ++v) {
     Variant& variant = program->variants[v];
     if (v < std::size(kTokensAtOnce)) {
@@ -141,11 +176,14 @@ Status add_launches(const Product& p, const Part& part, Planner& planner, Progra
           BP_TRY(gemv_launch(p, part, kTokensAtOnce[v], true, *program, planner)));
       continue;
     }
-    auto gemm = gemm_launch(p, part, variant.max_tokens, *program, planner);
-    // Where tiles do not fit the device, the weights are read again for every eight tokens.
-    variant.launches.push_back(gemm.ok()
-                                   ? std::move(gemm).value()
-                                   : BP_TRY(gemv_launch(p, part, 8, false, *program, planner)));
+    if (!prompts) {
+      const uint64_t most = program->variants.back().max_tokens;
+      auto gemm = gemm_launch(p, part, most, *program, planner);
+      // Where tiles do not fit the device, the weights are read again for every eight tokens.
+      prompts = gemm.ok() ? std::move(gemm).value()
+                          : BP_TRY(gemv_launch(p, part, 8, false, *program, planner));
+    }
+    variant.launches.push_back(*prompts);
   }
   return {};
 }
@@ -171,6 +209,15 @@ Result<Program> plan_product(const Product& p, Planner& planner) {
   // Kernels for other numbers of tokens add, or fuse, in another order.
   program.is_deterministic = BP_TRY(planner.maximum(p.tokens)) == 1;
   program.variants = variants_for(BP_TRY(planner.maximum(p.tokens)));
+  VendorLayout vendor;
+  GemvSpec whole = p.spec;
+  whole.rows = whole.y_rows = static_cast<uint32_t>(p.rows);
+  bool has_rival = vendor_layout(whole, program.variants.back().max_tokens, planner, &vendor);
+  if (has_rival) {
+    program.variants = with_rivals(std::move(program.variants));
+    program.rival_key =
+        fmt::format("{} of {} tokens", key_of(whole), program.variants.back().max_tokens);
+  }
   for (uint64_t first = 0; first < p.rows; first += at_once) {
     Part part{p.spec, first, program.weights.size(), bias_plane};
     GemvSpec& spec = part.spec;
@@ -185,8 +232,13 @@ Result<Program> plan_product(const Product& p, Planner& planner) {
       if (spec.glu && !merged) use_rows(&program, p, p.up_input, first, spec.rows);
     }
     BP_TRY(add_launches(p, part, planner, &program));
+    has_rival = has_rival && add_rivals(p, part, vendor, planner, &program).ok();
   }
-  program.workspace_bytes = p.staging_bytes;
+  if (!has_rival) {  // also where a kernel beside the library is not for this device
+    for (Variant& variant : program.variants) variant.rival.clear();
+  }
+  // Staging serves small passes, the library large ones.
+  program.workspace_bytes = std::max(p.staging_bytes, has_rival ? vendor.bytes : 0);
   for (size_t v = 0; p.writes_int8 && v < program.variants.size(); ++v) {
     if (v >= std::size(kTokensAtOnce)) break;
     program.variants[v].launches.push_back(

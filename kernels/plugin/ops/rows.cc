@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ops that work row by row: embed, gather_rows, rms_norm.
+// The ops that work row by row: embed, gather_rows, rms_norm, layer_norm, row_sums.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -74,8 +74,8 @@ namespace {
 
 // `decodes`: it runs for single tokens, where its schedule matters.
 Result<DeviceKernel*> norm_kernel(const NormSpec& spec, bool decodes, Planner& planner) {
-  const std::string name =
-      fmt::format("norm {} residual {} int8 {}", spec.width, spec.residual, spec.write_int8);
+  const std::string name = fmt::format("norm {} center {} bias {} residual {} int8 {}", spec.width,
+                                       spec.center, spec.bias, spec.residual, spec.write_int8);
   if (!decodes) {
     const NormSchedule schedule = default_schedule(spec, planner.caps());
     return planner.kernel(name, [&] { return build_norm(spec, schedule); });
@@ -85,41 +85,57 @@ Result<DeviceKernel*> norm_kernel(const NormSpec& spec, bool decodes, Planner& p
   return planner.kernel(key, [&] { return build_norm(spec, schedule); });
 }
 
-}  // namespace
-
-Result<Program> plan_rms_norm(const ops::Op& op, Planner& planner) {
-  const auto shape = BP_TRY(read_shape<ops::RmsNormShape>(op));
+// Both norms: gain in slot 1, the bias of `spec` in slot 2, the residual in `residual_slot`.
+template <class Shape>
+Result<Program> plan_norm(const Shape& shape, NormSpec spec, uint32_t residual_slot,
+                          const ops::Op& op, Planner& planner) {
   if (shape.columns > UINT32_MAX) return error(Code::kUnimplemented, "rows of {}", shape.columns);
   Program program;
   program.tokens = shape.tokens;
-  NormSpec spec{.width = static_cast<uint32_t>(shape.columns),
-                .residual = shape.has_residual,
-                .residual_in_place = shape.has_residual};
+  spec.width = static_cast<uint32_t>(shape.columns);
+  spec.residual = spec.residual_in_place = shape.has_residual;
   const uint64_t most = BP_TRY(planner.maximum(shape.tokens));
-  const uint32_t gain = use_whole(&program, 1, format_of(ops::Format::kF32), shape.columns);
+  const WeightFormat& f32 = format_of(ops::Format::kF32);
+  std::vector<Argument> read = {input(0), weight(use_whole(&program, 1, f32, shape.columns))};
+  if (spec.bias) read.push_back(weight(use_whole(&program, 2, f32, shape.columns)));
   Int8Layout layout;
   const bool int8 = planner.is_int8(op.output(0), &layout);
   Launch launch;
   launch.kernel = BP_TRY(norm_kernel(spec, !int8, planner));
-  launch.arguments = {input(0), weight(gain), output(0)};
+  launch.arguments = read;
+  launch.arguments.push_back(output(0));
   launch.params = {float_bits(static_cast<float>(shape.eps))};
   launch.grid_x = {shape.tokens, 1, 1, 0};
   launch.grid_y = Count::of(1);
   if (shape.has_residual) {
-    program.in_place.push_back({2, 0, {shape.tokens, 1, shape.columns * sizeof(float), 0}});
+    program.in_place.push_back(
+        {residual_slot, 0, {shape.tokens, 1, shape.columns * sizeof(float), 0}});
   }
   if (int8) {
     spec.write_f32 = false;
     spec.write_int8 = true;
     Launch quantized = launch;
     quantized.kernel = BP_TRY(norm_kernel(spec, true, planner));
-    quantized.arguments = {input(0), weight(gain), quants(output(0), layout),
-                           scales(output(0), layout)};
+    quantized.arguments = read;
+    quantized.arguments.push_back(quants(output(0), layout));
+    quantized.arguments.push_back(scales(output(0), layout));
     program.variants.push_back({std::min(kInt8Tokens, most), {std::move(quantized)}});
     if (most <= kInt8Tokens) return program;
   }
   program.variants.push_back({most, {std::move(launch)}});
   return program;
+}
+
+}  // namespace
+
+Result<Program> plan_rms_norm(const ops::Op& op, Planner& planner) {
+  const auto shape = BP_TRY(read_shape<ops::RmsNormShape>(op));
+  return plan_norm(shape, {}, 2, op, planner);
+}
+
+Result<Program> plan_layer_norm(const ops::Op& op, Planner& planner) {
+  const auto shape = BP_TRY(read_shape<ops::LayerNormShape>(op));
+  return plan_norm(shape, {.center = true, .bias = shape.has_bias}, 3, op, planner);
 }
 
 Result<Program> plan_row_sums(const ops::Op& op, Planner& planner) {

@@ -14,10 +14,11 @@ struct CacheShape {
   uint64_t page_size = 0;
   uint64_t head_dim = 0;
 
-  // Index of the first element of a head's vector.
-  uint64_t index(uint64_t page, uint64_t head, uint64_t slot) const noexcept {
-    return ((page * kv_heads + head) * page_size + slot) * head_dim;
+  // The row of a head's vector.
+  uint64_t row(uint64_t page, uint64_t head, uint64_t slot) const noexcept {
+    return (page * kv_heads + head) * page_size + slot;
   }
+  uint64_t rows() const noexcept { return pages * kv_heads * page_size; }
 };
 
 // Normalises and rotates q and k, writes k and v to the caches. out: q [T, H·D].

@@ -26,6 +26,15 @@ bool RmsNormOp::describe(const Op& op, Reason& reason) {
   return true;
 }
 
+bool LayerNormOp::describe(const Op& op, Reason& reason) {
+  LayerNormShape shape;
+  if (!shape.read(op, reason)) return false;
+  columns_ = shape.columns;
+  eps_ = shape.eps;
+  has_bias_ = shape.has_bias;
+  return true;
+}
+
 bool GatherRowsOp::describe(const Op& op, Reason& reason) {
   GatherRowsShape shape;
   if (!shape.read(op, reason)) return false;

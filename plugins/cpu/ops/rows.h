@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ops that work row by row: embed, rms_norm, gather_rows, moe_route.
+// The ops that work row by row: embed, rms_norm, layer_norm, gather_rows, moe_route.
 #pragma once
 
 #include "plugins/cpu/kernel.h"
@@ -31,6 +31,25 @@ class RmsNormOp : public Kernel {
   const float* gain_ = nullptr;  // [n]
   uint64_t columns_ = 0;         // n
   double eps_ = 0;
+};
+
+// y[T, n] = (x - mean(x)) / sqrt(variance(x) + eps) × gain + bias + residual
+class LayerNormOp : public Kernel {
+ public:
+  bool describe(const Op& op, Reason& reason) override;
+  void attach(const Weight* weights) override {
+    gain_ = reinterpret_cast<const float*>(weights[1].planes[0]);
+    if (has_bias_) bias_ = reinterpret_cast<const float*>(weights[2].planes[0]);
+  }
+
+ protected:
+  const float* gain_ = nullptr;  // [n]
+  const float* bias_ = nullptr;  // [n], NULL without one
+  uint64_t columns_ = 0;         // n
+  double eps_ = 0;
+
+ private:
+  bool has_bias_ = false;
 };
 
 // y[O, n] = x[rows[O]]. Copies bits, so one implementation serves every level.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// embed, rms_norm, gather_rows and moe_route.
+// embed, rms_norm, layer_norm, gather_rows and moe_route.
 #include "plugins/cpu/ops/rows.h"
 
 #include <gmock/gmock.h>
@@ -79,6 +79,53 @@ TEST(RmsNorm, every_level_is_the_formula) {
             const double want =
                 x[t * n + i] * factor * gain[i] + (form > 0 ? residual[t * n + i] : 0);
             ASSERT_NEAR(y[t * n + i], want, 2e-6 * std::max(1.0, std::abs(want))) << level;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(LayerNorm, every_level_is_the_formula) {
+  for (const char* level : kLevels) {
+    for (const uint64_t n : {1, 7, 16, 33, 127, 256, 1000}) {
+      for (const int form : {0, 1, 2, 3}) {  // plain, bias, both, in place of the residual
+        for (const float mean : {0.0f, 50.0f}) {
+          std::vector<float> x = random_floats(5 * n, 1);
+          for (float& v : x) v += mean;
+          const std::vector<float> gain = random_floats(n, 2);
+          const std::vector<float> bias = random_floats(n, 4);
+          const std::vector<float> residual = random_floats(5 * n, 3);
+          OpRunner op("layer_norm");
+          op.attribute("eps", 1e-5);
+          op.input({5, n}, x).weight(TestWeight::f32({n}, gain));
+          if (form > 0) {
+            op.weight(TestWeight::f32({n}, bias));
+          } else {
+            op.absent();
+          }
+          if (form > 1) op.input({5, n}, residual);
+          if (form == 3) {
+            op.output_in_place(3);
+          } else {
+            op.output({5, n});
+          }
+          OpenPlugin plugin(level);
+          ASSERT_EQ(op.run(plugin), BP_OK) << op.message;
+          const std::vector<float> y = op.result();
+          for (size_t t = 0; t < 5; ++t) {
+            double sum = 0, squares = 0;
+            for (size_t i = 0; i < n; ++i) sum += x[t * n + i];
+            const double middle = sum / static_cast<double>(n);
+            for (size_t i = 0; i < n; ++i) squares += std::pow(x[t * n + i] - middle, 2);
+            const double factor = 1 / std::sqrt(squares / static_cast<double>(n) + 1e-5);
+            // The mean is rounded to f32, and the norm magnifies that by the factor.
+            const double bound = 2e-6 + mean * 0x1p-23 * factor;
+            for (size_t i = 0; i < n; ++i) {
+              const double want = (x[t * n + i] - middle) * factor * gain[i] +
+                                  (form > 0 ? bias[i] : 0) + (form > 1 ? residual[t * n + i] : 0);
+              ASSERT_NEAR(y[t * n + i], want, bound * std::max(1.0, std::abs(want))) << level;
+            }
           }
         }
       }

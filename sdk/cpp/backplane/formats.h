@@ -65,11 +65,32 @@ constexpr const WeightFormat* find_weight_format(std::string_view name) {
 }
 
 // Bytes of one element of an activation, input or state format ("f32", "f16", "bf16", "i32"),
-// or 0 when the name is not one of them.
+// or 0 when the name is not one of them. Caches in "q8" have no such number: see row_bytes.
 constexpr uint32_t element_bytes(std::string_view format) {
   if (format == "f32" || format == "i32") return 4;
   if (format == "f16" || format == "bf16") return 2;
   return 0;
+}
+
+// A cache in "q8": int8 values, with one f16 scale for every 32 of a row. Rows are whole blocks.
+inline constexpr uint32_t kCacheBlock = 32;
+// f16 scales of a row of that many elements, filled up to a whole 32-bit word, so that no two rows
+// have a word in common.
+constexpr uint64_t cache_scales(uint64_t elements) {
+  return (elements / kCacheBlock + 1) / 2 * 2;
+}
+
+// Bytes of a row of `elements` elements (the last dimension) in an activation, input or state
+// format. False when there is no such format, when it does not take so many elements, or when the
+// number overflows.
+constexpr bool row_bytes(std::string_view format, uint64_t elements, uint64_t* out) {
+  if (elements > UINT64_MAX / 8) return false;
+  if (format == "q8") {
+    *out = elements + 2 * cache_scales(elements);
+    return elements % kCacheBlock == 0;
+  }
+  *out = elements * element_bytes(format);
+  return element_bytes(format) != 0;
 }
 
 }  // namespace bp

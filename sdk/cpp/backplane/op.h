@@ -45,11 +45,14 @@ enum class Format : uint8_t {
   kIq4Nl,
   kMxfp4,
   kI32,
+  kQ8,  // of caches alone
   kUnknown,
 };
 inline constexpr size_t kWeightFormatCount = 15;
 
 Format parse_format(std::string_view name) noexcept;
+// The name that parse_format reads; empty for kUnknown.
+std::string_view format_name(Format format) noexcept;
 
 // Why an op is refused. Keeps the first reason.
 class Reason {
@@ -116,6 +119,10 @@ bool parse_op(const bp_op& record, Op* out, Reason& reason) noexcept;
 // Extent of a dimension at the given symbols, or false when a symbol is missing or it overflows.
 bool evaluate_dim(const bp_dim& dim, const uint64_t* symbols, uint32_t symbol_count,
                   uint64_t* out) noexcept;
+
+// Bytes of an operand that is no weight, at the given extents of its dimensions; false when they
+// overflow or the format does not take such rows.
+bool operand_bytes(const Operand& operand, const uint64_t* extents, uint64_t* out) noexcept;
 
 // Do the two dimensions have the same extent whatever the symbols are?
 bool same_dim(const bp_dim& a, const bp_dim& b) noexcept;
@@ -199,7 +206,14 @@ inline Format parse_format(std::string_view name) noexcept {
   for (size_t i = 0; i < kWeightFormats.size(); ++i) {
     if (kWeightFormats[i].name == name) return static_cast<Format>(i);
   }
-  return name == "i32" ? Format::kI32 : Format::kUnknown;
+  return name == "i32" ? Format::kI32 : name == "q8" ? Format::kQ8 : Format::kUnknown;
+}
+
+inline std::string_view format_name(Format format) noexcept {
+  if (static_cast<size_t>(format) < kWeightFormatCount) {
+    return kWeightFormats[static_cast<size_t>(format)].name;
+  }
+  return format == Format::kI32 ? "i32" : format == Format::kQ8 ? "q8" : "";
 }
 
 inline bool Reason::no(const char* format, ...) noexcept {
@@ -314,6 +328,15 @@ inline bool evaluate_dim(const bp_dim& dim, const uint64_t* symbols, uint32_t sy
     if (__builtin_mul_overflow(dim.scale, symbols[dim.symbol], &product)) return false;
   }
   return !__builtin_add_overflow(product, dim.offset, out);
+}
+
+inline bool operand_bytes(const Operand& operand, const uint64_t* extents, uint64_t* out) noexcept {
+  if (operand.rank == 0 || operand.rank > kMaxRank) return false;
+  if (!row_bytes(format_name(operand.format), extents[operand.rank - 1], out)) return false;
+  for (uint32_t d = 0; d + 1 < operand.rank; ++d) {
+    if (__builtin_mul_overflow(*out, extents[d], out)) return false;
+  }
+  return true;
 }
 
 namespace internal {

@@ -73,8 +73,12 @@ inline bool check_cache(const Operand& cache, uint64_t kv_heads, uint64_t page_s
                         uint64_t head_dim, const char* slot, Reason& reason) {
   if (cache.role != BP_ROLE_STATE) return reason.no("%s is no state", slot);
   if (cache.format != Format::kF32 && cache.format != Format::kF16 &&
-      cache.format != Format::kBf16) {
-    return reason.no("%s: caches are f32, f16 or bf16", slot);
+      cache.format != Format::kBf16 && cache.format != Format::kQ8) {
+    return reason.no("%s: caches are f32, f16, bf16 or q8", slot);
+  }
+  if (cache.format == Format::kQ8 && head_dim % kCacheBlock != 0) {
+    return reason.no("%s: q8 takes heads of a multiple of %u elements, not %" PRIu64, slot,
+                     kCacheBlock, head_dim);
   }
   if (cache.rank != 4) return reason.no("%s has rank %u, expected is 4", slot, cache.rank);
   return check_extent(cache, 1, kv_heads, slot, reason) &&
@@ -265,6 +269,33 @@ struct RmsNormShape {
         !internal::check_residual(residual, y, reason)) {
       return false;
     }
+    has_residual = residual.present();
+    tokens = x.dims[0];
+    return op.float_attribute("eps", true, &eps, reason);
+  }
+};
+
+struct LayerNormShape {
+  uint64_t columns = 0;  // n
+  bool has_bias = false, has_residual = false;
+  double eps = 0;
+  bp_dim tokens{};
+
+  bool read(const Op& op, Reason& reason) {
+    const Operand &x = op.input(0), &bias = op.input(2), &residual = op.input(3), &y = op.output(0);
+    if (!check_counts(op, 2, 4, 1, reason) || !check_attributes(op, {"eps"}, reason) ||
+        !check_value(x, Format::kF32, 2, "x", reason) ||
+        !check_value(y, Format::kF32, 2, "y", reason) || !check_same(x, 0, y, 0, "y", reason) ||
+        !check_same(x, 1, y, 1, "y", reason)) {
+      return false;
+    }
+    if (!x.constant_dim(1, &columns)) return reason.no("x has no constant width");
+    if (!check_vector(op.input(1), columns, "gain", reason) ||
+        (bias.present() && !check_vector(bias, columns, "bias", reason)) ||
+        !internal::check_residual(residual, y, reason)) {
+      return false;
+    }
+    has_bias = bias.present();
     has_residual = residual.present();
     tokens = x.dims[0];
     return op.float_attribute("eps", true, &eps, reason);

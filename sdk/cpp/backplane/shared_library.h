@@ -13,6 +13,7 @@
 
 #include <initializer_list>
 #include <string>
+#include <vector>
 
 namespace bp::glue {
 
@@ -27,6 +28,14 @@ class SharedLibrary {
       const char* why = dlerror();
       if (!error_.empty()) error_ += "; ";
       error_ += why != nullptr ? why : name;
+    }
+    return false;
+  }
+
+  // The same for names made at run time; error() tells of the last one.
+  bool open_first(const std::vector<std::string>& names) {
+    for (const std::string& name : names) {
+      if (open({name.c_str()})) return true;
     }
     return false;
   }

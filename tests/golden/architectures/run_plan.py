@@ -127,6 +127,13 @@ class Executor:
         y = rms(i[0], i[1], a["eps"])
         return [y if i[2] is None else y + i[2]]
 
+    def layer_norm(self, i, a):
+        x, gain, bias, residual = i
+        x = x - x.mean(axis=-1, keepdims=True)
+        y = rms(x, gain, a["eps"])
+        y = y if bias is None else y + bias
+        return [y if residual is None else y + residual]
+
     def linear(self, i, a):
         y = i[0] @ i[1].T
         if i[2] is not None:

@@ -35,25 +35,47 @@ inline void for_each4(uint64_t count, const Body& body) {
   if (i < count) body(i, count - i);
 }
 
-void rms_norm(const float* x, const float* gain, const float* residual, double eps, uint64_t count,
-              float* y) {
+// y = (x - mean) × (1 / sqrt(mean((x - mean)²) + eps)) × gain + bias + residual.
+inline void norm(const float* x, float mean, const float* gain, const float* bias,
+                 const float* residual, double eps, uint64_t count, float* y) {
+  const float32x4_t middle = vdupq_n_f32(mean);
+  const uint32_t order[4] = {0, 1, 2, 3};
   // Squares in double: rows of large activations would lose the small ones otherwise.
   float64x2_t low = vdupq_n_f64(0);
   float64x2_t high = vdupq_n_f64(0);
   for_each4(count, [&](uint64_t i, uint64_t n) {
-    const float32x4_t v = load_part(x + i, n);
+    const uint32x4_t inside = vcltq_u32(vld1q_u32(order), vdupq_n_u32(static_cast<uint32_t>(n)));
+    const float32x4_t all = vsubq_f32(load_part(x + i, n), middle);
+    const float32x4_t v = vbslq_f32(inside, all, vdupq_n_f32(0));
     const float64x2_t a = vcvt_f64_f32(vget_low_f32(v));
     const float64x2_t b = vcvt_high_f64_f32(v);
     low = vfmaq_f64(low, a, a);
     high = vfmaq_f64(high, b, b);
   });
-  const double mean = vaddvq_f64(vaddq_f64(low, high)) / static_cast<double>(count) + eps;
-  const float factor = static_cast<float>(1 / vget_lane_f64(vsqrt_f64(vdup_n_f64(mean)), 0));
+  const double variance = vaddvq_f64(vaddq_f64(low, high)) / static_cast<double>(count) + eps;
+  const float factor = static_cast<float>(1 / vget_lane_f64(vsqrt_f64(vdup_n_f64(variance)), 0));
   for_each4(count, [&](uint64_t i, uint64_t n) {
-    const float32x4_t v = vmulq_n_f32(load_part(x + i, n), factor);
-    const float32x4_t r = residual == nullptr ? vdupq_n_f32(0) : load_part(residual + i, n);
+    const float32x4_t v = vmulq_n_f32(vsubq_f32(load_part(x + i, n), middle), factor);
+    float32x4_t r = residual == nullptr ? vdupq_n_f32(0) : load_part(residual + i, n);
+    if (bias != nullptr) r = vaddq_f32(r, load_part(bias + i, n));
     store_part(y + i, n, vfmaq_f32(r, v, load_part(gain + i, n)));
   });
+}
+
+void rms_norm(const float* x, const float* gain, const float* residual, double eps, uint64_t count,
+              float* y) {
+  norm(x, 0, gain, nullptr, residual, eps, count, y);
+}
+
+void layer_norm(const float* x, const float* gain, const float* bias, const float* residual,
+                double eps, uint64_t count, float* y) {
+  float64x2_t sum = vdupq_n_f64(0);
+  for_each4(count, [&](uint64_t i, uint64_t n) {
+    const float32x4_t v = load_part(x + i, n);
+    sum = vaddq_f64(sum, vaddq_f64(vcvt_f64_f32(vget_low_f32(v)), vcvt_high_f64_f32(v)));
+  });
+  const double mean = vaddvq_f64(sum) / static_cast<double>(count);
+  norm(x, static_cast<float>(mean), gain, bias, residual, eps, count, y);
 }
 
 void gate(int activation, const float* gates, const float* ups, uint64_t count, float* y) {
@@ -91,8 +113,8 @@ void rotate_halves(const float* x, const float* cosine, const float* sine, uint6
 
 // The cache formats: loads and stores of n <= 4 elements from element i on.
 struct F32Cache {
-  static float32x4_t load(const void* from, uint64_t i, uint64_t n) {
-    return load_part(static_cast<const float*>(from) + i, n);
+  static float32x4_t load(CacheRows from, uint64_t j, uint64_t dim, uint64_t i, uint64_t n) {
+    return load_part(static_cast<const float*>(from.values) + j * dim + i, n);
   }
   static void store(void* to, uint64_t i, uint64_t n, float32x4_t v) {
     store_part(static_cast<float*>(to) + i, n, v);
@@ -111,16 +133,16 @@ inline void store_halves(void* to, uint64_t i, uint64_t n, uint16x4_t v) {
   memcpy(static_cast<uint16_t*>(to) + i, part, 2 * n);
 }
 struct F16Cache {
-  static float32x4_t load(const void* from, uint64_t i, uint64_t n) {
-    return vcvt_f32_f16(vreinterpret_f16_u16(load_halves(from, i, n)));
+  static float32x4_t load(CacheRows from, uint64_t j, uint64_t dim, uint64_t i, uint64_t n) {
+    return vcvt_f32_f16(vreinterpret_f16_u16(load_halves(from.values, j * dim + i, n)));
   }
   static void store(void* to, uint64_t i, uint64_t n, float32x4_t v) {
     store_halves(to, i, n, vreinterpret_u16_f16(vcvt_f16_f32(v)));
   }
 };
 struct Bf16Cache {
-  static float32x4_t load(const void* from, uint64_t i, uint64_t n) {
-    return vreinterpretq_f32_u32(vshll_n_u16(load_halves(from, i, n), 16));
+  static float32x4_t load(CacheRows from, uint64_t j, uint64_t dim, uint64_t i, uint64_t n) {
+    return vreinterpretq_f32_u32(vshll_n_u16(load_halves(from.values, j * dim + i, n), 16));
   }
   static void store(void* to, uint64_t i, uint64_t n, float32x4_t v) {
     const uint32x4_t bits = vreinterpretq_u32_f32(v);
@@ -132,13 +154,59 @@ struct Bf16Cache {
   }
 };
 
+// Rows of q8 are whole blocks of 32, so that no vector has a tail.
+inline float half_value(uint16_t bits) {
+  return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(bits))), 0);
+}
+inline uint16_t half_bits(float value) {
+  return vget_lane_u16(vreinterpret_u16_f16(vcvt_f16_f32(vdupq_n_f32(value))), 0);
+}
+struct Q8Cache {
+  static float32x4_t load(CacheRows from, uint64_t j, uint64_t dim, uint64_t i, uint64_t) {
+    int32_t word;
+    memcpy(&word, static_cast<const int8_t*>(from.values) + j * dim + i, 4);
+    const int16x8_t wide = vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(word)));
+    const float32x4_t q = vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
+    return vmulq_n_f32(q, half_value(from.scales[j * from.scale_stride + i / 32]));
+  }
+};
+void store_q8(const float* x, uint64_t count, void* out, uint16_t* scales) {
+  for (uint64_t i = 0; i < count; i += 32) {
+    float largest = 0;
+    bool is_finite = true;
+    for (uint64_t part = 0; part < 32; part += 4) {
+      const float32x4_t a = vabsq_f32(vld1q_f32(x + i + part));
+      is_finite = is_finite && vminvq_u32(vcleq_f32(a, vdupq_n_f32(__FLT_MAX__))) != 0;
+      const float found = vmaxvq_f32(a);
+      largest = found > largest ? found : largest;
+    }
+    const float wanted = largest / 127;
+    const uint16_t scale =
+        is_finite ? half_bits(wanted < 65504.0f ? wanted : 65504.0f) : uint16_t{0x7e00};
+    const float step = half_value(scale);
+    // By infinity everything becomes 0.
+    const float32x4_t by = vdupq_n_f32(step > 0 ? step : __builtin_inff());
+    for (uint64_t part = 0; part < 32; part += 8) {
+      int16x4_t half[2];
+      for (uint64_t v = 0; v < 2; ++v) {
+        float32x4_t q = is_finite ? vdivq_f32(vld1q_f32(x + i + part + 4 * v), by) : vdupq_n_f32(0);
+        q = vmaxq_f32(vminq_f32(q, vdupq_n_f32(127)), vdupq_n_f32(-127));
+        half[v] = vmovn_s32(vcvtnq_s32_f32(q));
+      }
+      vst1_s8(static_cast<int8_t*>(out) + i + part, vmovn_s16(vcombine_s16(half[0], half[1])));
+    }
+    scales[i / 32] = scale;
+  }
+  if (count / 32 % 2 != 0) scales[count / 32] = 0;
+}
+
 template <class C>
-void store(const float* x, uint64_t count, void* out) {
+void store(const float* x, uint64_t count, void* out, uint16_t*) {
   for_each4(count, [&](uint64_t i, uint64_t n) { C::store(out, i, n, load_part(x + i, n)); });
 }
 
 template <class C, int Q, int K>
-inline void score_block(const float* q, uint64_t dim, const void* k, uint64_t j, float scale,
+inline void score_block(const float* q, uint64_t dim, CacheRows k, uint64_t j, float scale,
                         float* scores, uint64_t score_stride) {
   float32x4_t sums[Q][K];
   for (int a = 0; a < Q; ++a) {
@@ -146,7 +214,7 @@ inline void score_block(const float* q, uint64_t dim, const void* k, uint64_t j,
   }
   for_each4(dim, [&](uint64_t i, uint64_t n) {
     float32x4_t ks[K];
-    for (int b = 0; b < K; ++b) ks[b] = C::load(k, (j + static_cast<uint64_t>(b)) * dim + i, n);
+    for (int b = 0; b < K; ++b) ks[b] = C::load(k, j + static_cast<uint64_t>(b), dim, i, n);
     for (int a = 0; a < Q; ++a) {
       const float32x4_t qs = load_part(q + static_cast<uint64_t>(a) * dim + i, n);
       for (int b = 0; b < K; ++b) sums[a][b] = vfmaq_f32(sums[a][b], qs, ks[b]);
@@ -161,8 +229,8 @@ inline void score_block(const float* q, uint64_t dim, const void* k, uint64_t j,
 }
 
 template <class C>
-void scores(const float* q, uint64_t queries, uint64_t dim, const void* k, uint64_t keys,
-            float scale, float* out, uint64_t score_stride) {
+void scores(const float* q, uint64_t queries, uint64_t dim, CacheRows k, uint64_t keys, float scale,
+            float* out, uint64_t score_stride) {
   uint64_t a = 0;
   for (; a + 2 <= queries; a += 2) {
     const float* const qa = q + a * dim;
@@ -182,13 +250,13 @@ void scores(const float* q, uint64_t queries, uint64_t dim, const void* k, uint6
 
 // Columns are written 16 keys at a time, zeros beyond the last, as the callers' buffers allow.
 template <class C>
-void transpose_keys(const void* k, uint64_t keys, uint64_t dim, float* out, uint64_t stride) {
+void transpose_keys(CacheRows k, uint64_t keys, uint64_t dim, float* out, uint64_t stride) {
   for (uint64_t j0 = 0; j0 < keys; j0 += 16) {
     for (uint64_t i0 = 0; i0 < dim; i0 += 4) {
       const uint64_t n = width(dim - i0);
       alignas(16) float block[16][4];
       for (uint64_t j = 0; j < 16; ++j) {
-        vst1q_f32(block[j], j0 + j < keys ? C::load(k, (j0 + j) * dim + i0, n) : vdupq_n_f32(0));
+        vst1q_f32(block[j], j0 + j < keys ? C::load(k, j0 + j, dim, i0, n) : vdupq_n_f32(0));
       }
       for (uint64_t i = 0; i < n; ++i) {
         float* const to = out + (i0 + i) * stride + j0;
@@ -237,8 +305,7 @@ void scores_transposed(const float* q, uint64_t queries, uint64_t dim, const flo
 
 template <class C, int Q, int V>
 inline void accumulate_tile(const float* weights, uint64_t weight_stride, uint64_t dim,
-                            const void* values, uint64_t keys, uint64_t i0, uint64_t n,
-                            float* out) {
+                            CacheRows values, uint64_t keys, uint64_t i0, uint64_t n, float* out) {
   float32x4_t sums[Q][V];
   const auto at = [i0](int v) { return i0 + 4 * static_cast<uint64_t>(v); };
   for (int a = 0; a < Q; ++a) {
@@ -248,7 +315,7 @@ inline void accumulate_tile(const float* weights, uint64_t weight_stride, uint64
   }
   for (uint64_t j = 0; j < keys; ++j) {
     float32x4_t vs[V];
-    for (int v = 0; v < V; ++v) vs[v] = C::load(values, j * dim + at(v), n);
+    for (int v = 0; v < V; ++v) vs[v] = C::load(values, j, dim, at(v), n);
     for (int a = 0; a < Q; ++a) {
       const float w = weights[static_cast<uint64_t>(a) * weight_stride + j];
       for (int v = 0; v < V; ++v) sums[a][v] = vfmaq_n_f32(sums[a][v], vs[v], w);
@@ -263,7 +330,7 @@ inline void accumulate_tile(const float* weights, uint64_t weight_stride, uint64
 
 template <class C, int Q>
 inline void accumulate_queries(const float* weights, uint64_t weight_stride, uint64_t dim,
-                               const void* values, uint64_t keys, float* out) {
+                               CacheRows values, uint64_t keys, float* out) {
   uint64_t i = 0;
   for (; i + 16 <= dim; i += 16) {
     accumulate_tile<C, Q, 4>(weights, weight_stride, dim, values, keys, i, 4, out);
@@ -275,7 +342,7 @@ inline void accumulate_queries(const float* weights, uint64_t weight_stride, uin
 
 template <class C>
 void accumulate(const float* weights, uint64_t weight_stride, uint64_t queries, uint64_t dim,
-                const void* values, uint64_t keys, float* out) {
+                CacheRows values, uint64_t keys, float* out) {
   uint64_t a = 0;
   for (; a + 2 <= queries; a += 2) {
     accumulate_queries<C, 2>(weights + a * weight_stride, weight_stride, dim, values, keys,
@@ -330,14 +397,16 @@ void scale(float factor, uint64_t count, float* x) {
 extern const VectorSet kNeonVectors;
 const VectorSet kNeonVectors = {
     rms_norm,
+    layer_norm,
     gate,
     finish,
     rotate_halves,
-    {store<F32Cache>, store<F16Cache>, store<Bf16Cache>},
-    {scores<F32Cache>, scores<F16Cache>, scores<Bf16Cache>},
-    {transpose_keys<F32Cache>, transpose_keys<F16Cache>, transpose_keys<Bf16Cache>},
+    {store<F32Cache>, store<F16Cache>, store<Bf16Cache>, store_q8},
+    {scores<F32Cache>, scores<F16Cache>, scores<Bf16Cache>, scores<Q8Cache>},
+    {transpose_keys<F32Cache>, transpose_keys<F16Cache>, transpose_keys<Bf16Cache>,
+     transpose_keys<Q8Cache>},
     scores_transposed,
-    {accumulate<F32Cache>, accumulate<F16Cache>, accumulate<Bf16Cache>},
+    {accumulate<F32Cache>, accumulate<F16Cache>, accumulate<Bf16Cache>, accumulate<Q8Cache>},
     soft_cap,
     softmax_step,
     scale,

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "plugins/cpu/host.h"
-#include "plugins/cpu/kernels/cache_element.h"
+#include "plugins/cpu/kernels/cache_view.h"
 #include "plugins/cpu/kernels/reference/reference.h"
 #include "plugins/cpu/ops/activation.h"
 
@@ -18,6 +18,8 @@ class RopeKvWrite final : public RopeKvWriteOp {
   bp_status run(const Run& run, bp_error* error) const override {
     if (const bp_status status = check(run, error)) return status;
     const CacheShape shape = cache_shape(run);
+    const CacheView k_cache(cache_format_, run.in[9].data, shape);
+    const CacheView v_cache(cache_format_, run.in[10].data, shape);
     const auto body = [&](uint64_t begin, uint64_t end, uint32_t) {
       float head[kMaxHeadDim];
       for (uint64_t t = begin; t < end; ++t) {
@@ -27,11 +29,9 @@ class RopeKvWrite final : public RopeKvWriteOp {
         }
         for (uint64_t g = 0; g < kv_heads_; ++g) {
           turn(at.k + g * head_dim_, k_norm_, at.rope, head);
-          const uint64_t to = shape.index(at.page, g, at.slot);
-          for (uint64_t i = 0; i < head_dim_; ++i) {
-            store_cache(cache_format_, run.in[9].data, to + i, head[i]);
-            store_cache(cache_format_, run.in[10].data, to + i, at.v[g * head_dim_ + i]);
-          }
+          const uint64_t to = shape.row(at.page, g, at.slot);
+          k_cache.store(to, head);
+          v_cache.store(to, at.v + g * head_dim_);
         }
       }
     };
@@ -82,21 +82,21 @@ class Attention final : public AttentionOp {
   // One query of one head, in two passes over its keys: largest score, then the weighted sum.
   void attend(const Run& run, uint64_t t, uint64_t h) const {
     const CacheShape shape = cache_shape(run);
+    const CacheView keys(cache_format_, run.in[1].data, shape);
+    const CacheView values(cache_format_, run.in[2].data, shape);
     const uint64_t s = sequence_of(run, t);
     const uint64_t left = static_cast<uint64_t>(run.in[3].i32()[s + 1]) - t;
     const uint64_t position = static_cast<uint64_t>(run.in[4].i32()[s]) - left;
     const int32_t* const pages = run.in[5].i32() + s * run.in[5].dims[1];
     const float* const q = run.in[0].f32() + (t * heads_ + h) * head_dim_;  // [D]
     const uint64_t g = h / (heads_ / kv_heads_);
-    const auto key_index = [&](uint64_t j) {
-      return shape.index(static_cast<uint64_t>(pages[j / page_size_]), g, j % page_size_);
+    const auto row_of = [&](uint64_t j) {
+      return shape.row(static_cast<uint64_t>(pages[j / page_size_]), g, j % page_size_);
     };
     const auto score = [&](uint64_t j) {
-      const uint64_t at = key_index(j);
+      const uint64_t row = row_of(j);
       double sum = 0;
-      for (uint64_t i = 0; i < head_dim_; ++i) {
-        sum += double{q[i]} * load_cache(cache_format_, run.in[1].data, at + i);
-      }
+      for (uint64_t i = 0; i < head_dim_; ++i) sum += double{q[i]} * keys.load(row, i);
       return soft_cap<double>(softcap_, sum * scale_);
     };
     double largest = -std::numeric_limits<double>::infinity();
@@ -107,11 +107,9 @@ class Attention final : public AttentionOp {
     std::fill_n(sums, head_dim_, 0.0);
     for (uint64_t j = first_key(position); j <= position; ++j) {
       const double weight = std::exp(score(j) - largest);
-      const uint64_t at = key_index(j);
+      const uint64_t row = row_of(j);
       total += weight;
-      for (uint64_t i = 0; i < head_dim_; ++i) {
-        sums[i] += weight * load_cache(cache_format_, run.in[2].data, at + i);
-      }
+      for (uint64_t i = 0; i < head_dim_; ++i) sums[i] += weight * values.load(row, i);
     }
     float* const y = run.out[0].f32() + (t * heads_ + h) * head_dim_;  // [D]
     for (uint64_t i = 0; i < head_dim_; ++i) y[i] = static_cast<float>(sums[i] / total);

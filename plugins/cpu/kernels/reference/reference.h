@@ -12,6 +12,7 @@ namespace bp::cpu::reference {
 
 std::unique_ptr<Kernel> create_embed();
 std::unique_ptr<Kernel> create_rms_norm();
+std::unique_ptr<Kernel> create_layer_norm();
 std::unique_ptr<Kernel> create_linear();
 std::unique_ptr<Kernel> create_linear_glu();
 std::unique_ptr<Kernel> create_moe_linear_glu();

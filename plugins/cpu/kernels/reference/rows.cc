@@ -53,6 +53,31 @@ class RmsNorm final : public RmsNormOp {
   }
 };
 
+class LayerNorm final : public LayerNormOp {
+ public:
+  bp_status run(const Run& run, bp_error*) const override {
+    const auto body = [&](uint64_t begin, uint64_t end, uint32_t) {
+      for (uint64_t t = begin; t < end; ++t) {
+        const float* const x = run.in[0].f32() + t * columns_;
+        const float* const residual =
+            run.in[3].data == nullptr ? nullptr : run.in[3].f32() + t * columns_;
+        float* const y = run.out[0].f32() + t * columns_;
+        const auto n = static_cast<double>(columns_);
+        double mean = 0, squares = 0;
+        for (uint64_t i = 0; i < columns_; ++i) mean += x[i] / n;
+        for (uint64_t i = 0; i < columns_; ++i) squares += (x[i] - mean) * (x[i] - mean);
+        const double factor = 1 / std::sqrt(squares / n + eps_);
+        for (uint64_t i = 0; i < columns_; ++i) {
+          double value = (x[i] - mean) * factor * gain_[i];
+          if (bias_ != nullptr) value += bias_[i];
+          y[i] = static_cast<float>(residual == nullptr ? value : value + residual[i]);
+        }
+      }
+    };
+    return parallel_for(run.in[0].dims[0], 4, body);
+  }
+};
+
 }  // namespace
 
 std::unique_ptr<Kernel> create_embed() {
@@ -60,6 +85,9 @@ std::unique_ptr<Kernel> create_embed() {
 }
 std::unique_ptr<Kernel> create_rms_norm() {
   return std::make_unique<RmsNorm>();
+}
+std::unique_ptr<Kernel> create_layer_norm() {
+  return std::make_unique<LayerNorm>();
 }
 
 }  // namespace bp::cpu::reference

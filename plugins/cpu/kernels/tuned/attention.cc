@@ -13,6 +13,7 @@
 #include <limits>
 
 #include "plugins/cpu/host.h"
+#include "plugins/cpu/kernels/cache_view.h"
 #include "plugins/cpu/kernels/tuned/tuned.h"
 
 namespace bp::cpu::tuned {
@@ -76,7 +77,7 @@ class Attention final : public AttentionOp {
     return out;
   }
 
-  // Calls body(first element in the cache, first key, keys) for the runs of keys that lie together.
+  // Calls body(first row in the cache, first key, keys) for the runs of keys that lie together.
   template <class Body>
   void for_each_run(const CacheShape& shape, const Sequence& sequence, uint64_t g, uint64_t begin,
                     uint64_t end, const Body& body) const {
@@ -84,12 +85,10 @@ class Attention final : public AttentionOp {
       const uint64_t slot = j % page_size_;
       const uint64_t keys = std::min(page_size_ - slot, end - j);
       const uint64_t page = static_cast<uint64_t>(sequence.pages[j / page_size_]);
-      body(shape.index(page, g, slot), j, keys);
+      body(shape.row(page, g, slot), j, keys);
       j += keys;
     }
   }
-
-  uint64_t element_bytes() const { return cache_format_ == Format::kF32 ? 4 : 2; }
 
   // ---- few queries ----------------------------------------------------------------------------
 
@@ -180,8 +179,10 @@ class Attention final : public AttentionOp {
   void attend_stretch(const Run& run, const Query& query, uint64_t g, uint64_t chunk,
                       uint64_t split) const {
     const CacheShape shape = cache_shape(run);
+    const CacheView keys_cache(cache_format_, run.in[1].data, shape);
+    const CacheView values_cache(cache_format_, run.in[2].data, shape);
     const VectorSet& vectors = set_->vectors;
-    const size_t format = static_cast<size_t>(cache_format_);
+    const size_t format = cache_number(cache_format_);
     const uint64_t first_head = g * group_ + chunk * chunk_;
     const uint64_t heads = std::min(chunk_, (g + 1) * group_ - first_head);
     const float* const q = run.in[0].f32() + (query.token * heads_ + first_head) * head_dim_;
@@ -197,8 +198,8 @@ class Attention final : public AttentionOp {
     for (uint64_t j0 = begin; j0 < end; j0 += kDecodeKeys) {
       const uint64_t j1 = std::min(end, j0 + kDecodeKeys);
       for_each_run(shape, query.sequence, g, j0, j1, [&](uint64_t at, uint64_t j, uint64_t keys) {
-        vectors.scores[format](q, heads, head_dim_, run.in[1].data + at * element_bytes(), keys,
-                               scale_, scores + (j - j0), kDecodeKeys);
+        vectors.scores[format](q, heads, head_dim_, keys_cache.rows(at), keys, scale_,
+                               scores + (j - j0), kDecodeKeys);
       });
       for (uint64_t h = 0; h < heads; ++h) {
         float* const row = scores + h * kDecodeKeys;
@@ -208,7 +209,7 @@ class Attention final : public AttentionOp {
       }
       for_each_run(shape, query.sequence, g, j0, j1, [&](uint64_t at, uint64_t j, uint64_t keys) {
         vectors.accumulate[format](scores + (j - j0), kDecodeKeys, heads, head_dim_,
-                                   run.in[2].data + at * element_bytes(), keys, sums);
+                                   values_cache.rows(at), keys, sums);
       });
     }
     for (uint64_t h = 0; h < heads; ++h) {
@@ -295,8 +296,10 @@ class Attention final : public AttentionOp {
   void attend_block(const Run& run, const Sequence& sequence, uint64_t first, uint64_t g,
                     uint64_t chunk, float* scratch) const {
     const CacheShape shape = cache_shape(run);
+    const CacheView keys_cache(cache_format_, run.in[1].data, shape);
+    const CacheView values_cache(cache_format_, run.in[2].data, shape);
     const VectorSet& vectors = set_->vectors;
-    const size_t format = static_cast<size_t>(cache_format_);
+    const size_t format = cache_number(cache_format_);
     const uint64_t first_head = g * group_ + chunk * chunk_;
     const uint64_t heads = std::min(chunk_, (g + 1) * group_ - first_head);
     const uint64_t queries = std::min(block_queries_, sequence.queries - first);
@@ -326,8 +329,8 @@ class Attention final : public AttentionOp {
       const uint64_t to = std::min(end, j0 + kBlockKeys);
       const uint64_t keys = to - from;
       for_each_run(shape, sequence, g, from, to, [&](uint64_t at, uint64_t j, uint64_t count) {
-        vectors.transpose_keys[format](run.in[1].data + at * element_bytes(), count, head_dim_,
-                                       keys_t + (j - from), kKeyStride);
+        vectors.transpose_keys[format](keys_cache.rows(at), count, head_dim_, keys_t + (j - from),
+                                       kKeyStride);
       });
       vectors.scores_transposed(q, rows, head_dim_, keys_t, kKeyStride, (keys + 15) / 16 * 16,
                                 scale_, scores, kBlockKeys);
@@ -346,7 +349,7 @@ class Attention final : public AttentionOp {
       }
       for_each_run(shape, sequence, g, from, to, [&](uint64_t at, uint64_t j, uint64_t count) {
         vectors.accumulate[format](scores + (j - from), kBlockKeys, rows, head_dim_,
-                                   run.in[2].data + at * element_bytes(), count, sums);
+                                   values_cache.rows(at), count, sums);
       });
     }
     for (uint64_t r = 0; r < rows; ++r) {

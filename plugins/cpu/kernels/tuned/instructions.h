@@ -83,13 +83,25 @@ constexpr uint64_t matrix_packed_bytes(uint64_t columns) {
   return (columns + 31) / 32 * 2048;
 }
 
-// Cache elements and their vectors; formats in the order f32, f16, bf16.
-inline constexpr uint32_t kCacheFormats = 3;
+// Cache elements and their vectors; formats in the order f32, f16, bf16, q8.
+inline constexpr uint32_t kCacheFormats = 4;
+
+// Rows of a cache that lie together. `scales` of them, scale_stride a row, in q8 alone, whose rows
+// are whole blocks of 32.
+struct CacheRows {
+  const void* values;
+  const uint16_t* scales;
+  uint64_t scale_stride;
+};
 
 struct VectorSet {
   // y = x × (1 / sqrt(mean(x²) + eps)) × gain (+ residual, which may be NULL or equal y).
   void (*rms_norm)(const float* x, const float* gain, const float* residual, double eps,
                    uint64_t count, float* y);
+  // y = (x - mean(x)) × (1 / sqrt(variance(x) + eps)) × gain (+ bias) (+ residual), either may be
+  // NULL, and the residual equal y.
+  void (*layer_norm)(const float* x, const float* gain, const float* bias, const float* residual,
+                     double eps, uint64_t count, float* y);
   // y = act(gate) × up; activation as the number of Activation.
   void (*gate)(int activation, const float* gate, const float* up, uint64_t count, float* y);
   // y = cap(act(x)) (+ residual), softcap <= 0 means none.
@@ -98,21 +110,21 @@ struct VectorSet {
   // Rotates pairs (i, i + pairs) of x, cos and sin of `pairs` angles; in place allowed.
   void (*rotate_halves)(const float* x, const float* cosine, const float* sine, uint64_t pairs,
                         float* y);
-  // f32 to a cache format, to nearest even.
-  void (*store[kCacheFormats])(const float* x, uint64_t count, void* out);
+  // f32 to a row of a cache format, to nearest even. Scales are written in q8 alone.
+  void (*store[kCacheFormats])(const float* x, uint64_t count, void* out, uint16_t* scales);
   // scores[q * score_stride + j] = scale × q · k[j] for rows of `dim` elements; few queries.
-  void (*scores[kCacheFormats])(const float* q, uint64_t queries, uint64_t dim, const void* k,
+  void (*scores[kCacheFormats])(const float* q, uint64_t queries, uint64_t dim, CacheRows k,
                                 uint64_t keys, float scale, float* scores, uint64_t score_stride);
   // The same for many queries, in two steps: out[d * stride + j] = k[j][d], then the products.
   // `keys` of the second is a multiple of 16.
-  void (*transpose_keys[kCacheFormats])(const void* k, uint64_t keys, uint64_t dim, float* out,
+  void (*transpose_keys[kCacheFormats])(CacheRows k, uint64_t keys, uint64_t dim, float* out,
                                         uint64_t stride);
   void (*scores_transposed)(const float* q, uint64_t queries, uint64_t dim, const float* k,
                             uint64_t stride, uint64_t keys, float scale, float* scores,
                             uint64_t score_stride);
   // out[q][dim] += Σⱼ weights[q * weight_stride + j] × v[j]
   void (*accumulate[kCacheFormats])(const float* weights, uint64_t weight_stride, uint64_t queries,
-                                    uint64_t dim, const void* v, uint64_t keys, float* out);
+                                    uint64_t dim, CacheRows v, uint64_t keys, float* out);
   // scores = softcap × tanh(scores / softcap)
   void (*soft_cap)(float softcap, float* scores, uint64_t count);
   // Online softmax of one row: raises *largest to the row's maximum, replaces scores by

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "plugins/cpu/host.h"
+#include "plugins/cpu/kernels/cache_view.h"
 #include "plugins/cpu/kernels/tuned/tuned.h"
 #include "plugins/cpu/ops/attention.h"
 
@@ -31,6 +32,27 @@ class RmsNorm final : public RmsNormOp {
   const InstructionSet* set_;
 };
 
+class LayerNorm final : public LayerNormOp {
+ public:
+  explicit LayerNorm(const InstructionSet* set) : set_(set) {}
+  const char* variant() const override { return set_->name; }
+
+  bp_status run(const Run& run, bp_error*) const override {
+    const auto body = [&](uint64_t begin, uint64_t end, uint32_t) {
+      for (uint64_t t = begin; t < end; ++t) {
+        const uint64_t at = t * columns_;
+        set_->vectors.layer_norm(run.in[0].f32() + at, gain_, bias_,
+                                 run.in[3].data == nullptr ? nullptr : run.in[3].f32() + at, eps_,
+                                 columns_, run.out[0].f32() + at);
+      }
+    };
+    return parallel_for(run.in[0].dims[0], std::max<uint64_t>(1, 32768 / columns_), body);
+  }
+
+ private:
+  const InstructionSet* set_;
+};
+
 class RopeKvWrite final : public RopeKvWriteOp {
  public:
   explicit RopeKvWrite(const InstructionSet* set) : set_(set) {}
@@ -39,8 +61,9 @@ class RopeKvWrite final : public RopeKvWriteOp {
   bp_status run(const Run& run, bp_error* error) const override {
     if (const bp_status status = check(run, error)) return status;
     const CacheShape shape = cache_shape(run);
-    const uint64_t element = cache_format_ == Format::kF32 ? 4 : 2;
-    const auto store = set_->vectors.store[static_cast<size_t>(cache_format_)];
+    const CacheView k_cache(cache_format_, run.in[9].data, shape);
+    const CacheView v_cache(cache_format_, run.in[10].data, shape);
+    const auto store = set_->vectors.store[cache_number(cache_format_)];
     const auto body = [&](uint64_t begin, uint64_t end, uint32_t) {
       alignas(64) float head[kMaxHeadDim];
       for (uint64_t t = begin; t < end; ++t) {
@@ -50,9 +73,9 @@ class RopeKvWrite final : public RopeKvWriteOp {
         }
         for (uint64_t g = 0; g < kv_heads_; ++g) {
           turn(at.k + g * head_dim_, k_norm_, at.rope, head);
-          const uint64_t to = shape.index(at.page, g, at.slot) * element;
-          store(head, head_dim_, run.in[9].data + to);
-          store(at.v + g * head_dim_, head_dim_, run.in[10].data + to);
+          const uint64_t to = shape.row(at.page, g, at.slot);
+          store(head, head_dim_, k_cache.values(to), k_cache.scales(to));
+          store(at.v + g * head_dim_, head_dim_, v_cache.values(to), v_cache.scales(to));
         }
       }
     };
@@ -88,6 +111,9 @@ class RopeKvWrite final : public RopeKvWriteOp {
 
 std::unique_ptr<Kernel> create_rms_norm(const InstructionSet* set) {
   return std::make_unique<RmsNorm>(set);
+}
+std::unique_ptr<Kernel> create_layer_norm(const InstructionSet* set) {
+  return std::make_unique<LayerNorm>(set);
 }
 std::unique_ptr<Kernel> create_rope_kv_write(const InstructionSet* set) {
   return std::make_unique<RopeKvWrite>(set);

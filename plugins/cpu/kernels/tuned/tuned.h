@@ -18,6 +18,7 @@ std::unique_ptr<Kernel> create_linear_glu(const InstructionSet* set);
 std::unique_ptr<Kernel> create_moe_linear_glu(const InstructionSet* set);
 std::unique_ptr<Kernel> create_moe_linear(const InstructionSet* set);
 std::unique_ptr<Kernel> create_rms_norm(const InstructionSet* set);
+std::unique_ptr<Kernel> create_layer_norm(const InstructionSet* set);
 std::unique_ptr<Kernel> create_rope_kv_write(const InstructionSet* set);
 std::unique_ptr<Kernel> create_attention(const InstructionSet* set);
 

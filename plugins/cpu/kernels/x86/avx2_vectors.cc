@@ -48,29 +48,54 @@ inline float reduce_max(__m256 v) {
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
-void rms_norm(const float* x, const float* gain, const float* residual, double eps, uint64_t count,
-              float* y) {
+inline double reduce_add(__m256d v) {
+  alignas(32) double parts[4];
+  _mm256_store_pd(parts, v);
+  return (parts[0] + parts[1]) + (parts[2] + parts[3]);
+}
+
+// y = (x - mean) × (1 / sqrt(mean((x - mean)²) + eps)) × gain + bias + residual.
+inline void norm(const float* x, float mean, const float* gain, const float* bias,
+                 const float* residual, double eps, uint64_t count, float* y) {
+  const __m256 middle = _mm256_set1_ps(mean);
   // Squares in double: rows of large activations would lose the small ones otherwise.
   __m256d low = _mm256_setzero_pd();
   __m256d high = _mm256_setzero_pd();
   for_each8(count, [&](uint64_t i, uint64_t n) {
-    const __m256 v = load_part(x + i, n);
+    const __m256 all = _mm256_sub_ps(load_part(x + i, n), middle);
+    const __m256 v = _mm256_and_ps(all, _mm256_castsi256_ps(lanes(n)));
     const __m256d a = _mm256_cvtps_pd(_mm256_castps256_ps128(v));
     const __m256d b = _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
     low = _mm256_fmadd_pd(a, a, low);
     high = _mm256_fmadd_pd(b, b, high);
   });
-  alignas(32) double parts[4];
-  _mm256_store_pd(parts, _mm256_add_pd(low, high));
-  const double squares = (parts[0] + parts[1]) + (parts[2] + parts[3]);
-  const double mean = squares / static_cast<double>(count) + eps;
+  const double squares = reduce_add(_mm256_add_pd(low, high));
+  const double variance = squares / static_cast<double>(count) + eps;
   const __m256 factor = _mm256_set1_ps(
-      static_cast<float>(1 / _mm_cvtsd_f64(_mm_sqrt_sd(_mm_setzero_pd(), _mm_set_sd(mean)))));
+      static_cast<float>(1 / _mm_cvtsd_f64(_mm_sqrt_sd(_mm_setzero_pd(), _mm_set_sd(variance)))));
   for_each8(count, [&](uint64_t i, uint64_t n) {
-    const __m256 v = _mm256_mul_ps(load_part(x + i, n), factor);
-    const __m256 r = residual == nullptr ? _mm256_setzero_ps() : load_part(residual + i, n);
+    const __m256 v = _mm256_mul_ps(_mm256_sub_ps(load_part(x + i, n), middle), factor);
+    __m256 r = residual == nullptr ? _mm256_setzero_ps() : load_part(residual + i, n);
+    if (bias != nullptr) r = _mm256_add_ps(r, load_part(bias + i, n));
     store_part(y + i, n, _mm256_fmadd_ps(v, load_part(gain + i, n), r));
   });
+}
+
+void rms_norm(const float* x, const float* gain, const float* residual, double eps, uint64_t count,
+              float* y) {
+  norm(x, 0, gain, nullptr, residual, eps, count, y);
+}
+
+void layer_norm(const float* x, const float* gain, const float* bias, const float* residual,
+                double eps, uint64_t count, float* y) {
+  __m256d sum = _mm256_setzero_pd();
+  for_each8(count, [&](uint64_t i, uint64_t n) {
+    const __m256 v = load_part(x + i, n);
+    sum = _mm256_add_pd(sum, _mm256_cvtps_pd(_mm256_castps256_ps128(v)));
+    sum = _mm256_add_pd(sum, _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)));
+  });
+  const double mean = reduce_add(sum) / static_cast<double>(count);
+  norm(x, static_cast<float>(mean), gain, bias, residual, eps, count, y);
 }
 
 void gate(int activation, const float* gates, const float* ups, uint64_t count, float* y) {
@@ -109,8 +134,8 @@ void rotate_halves(const float* x, const float* cosine, const float* sine, uint6
 
 // The cache formats: loads and stores of n <= 8 elements from element i on.
 struct F32Cache {
-  static __m256 load(const void* from, uint64_t i, uint64_t n) {
-    return load_part(static_cast<const float*>(from) + i, n);
+  static __m256 load(CacheRows from, uint64_t j, uint64_t dim, uint64_t i, uint64_t n) {
+    return load_part(static_cast<const float*>(from.values) + j * dim + i, n);
   }
   static void store(void* to, uint64_t i, uint64_t n, __m256 v) {
     store_part(static_cast<float*>(to) + i, n, v);
@@ -131,16 +156,16 @@ inline void store_halves(void* to, uint64_t i, uint64_t n, __m128i v) {
   memcpy(at, part, 2 * n);
 }
 struct F16Cache {
-  static __m256 load(const void* from, uint64_t i, uint64_t n) {
-    return _mm256_cvtph_ps(load_halves(from, i, n));
+  static __m256 load(CacheRows from, uint64_t j, uint64_t dim, uint64_t i, uint64_t n) {
+    return _mm256_cvtph_ps(load_halves(from.values, j * dim + i, n));
   }
   static void store(void* to, uint64_t i, uint64_t n, __m256 v) {
     store_halves(to, i, n, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
 };
 struct Bf16Cache {
-  static __m256 load(const void* from, uint64_t i, uint64_t n) {
-    const __m256i wide = _mm256_cvtepu16_epi32(load_halves(from, i, n));
+  static __m256 load(CacheRows from, uint64_t j, uint64_t dim, uint64_t i, uint64_t n) {
+    const __m256i wide = _mm256_cvtepu16_epi32(load_halves(from.values, j * dim + i, n));
     return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
   }
   static void store(void* to, uint64_t i, uint64_t n, __m256 v) {
@@ -158,13 +183,58 @@ struct Bf16Cache {
   }
 };
 
+// Rows of q8 are whole blocks of 32, so that no vector has a tail.
+struct Q8Cache {
+  static __m256 load(CacheRows from, uint64_t j, uint64_t dim, uint64_t i, uint64_t) {
+    const int8_t* const at = static_cast<const int8_t*>(from.values) + j * dim + i;
+    const __m128i q = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at));
+    const float step = _cvtsh_ss(from.scales[j * from.scale_stride + i / 32]);
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)), _mm256_set1_ps(step));
+  }
+};
+void store_q8(const float* x, uint64_t count, void* out, uint16_t* scales) {
+  const __m256 most = _mm256_set1_ps(127);
+  const __m256 least = _mm256_set1_ps(-127);
+  const __m256 finite = _mm256_set1_ps(__FLT_MAX__);
+  for (uint64_t i = 0; i < count; i += 32) {
+    __m256 largest = _mm256_setzero_ps();
+    int inside = 0xff;
+    for (uint64_t part = 0; part < 32; part += 8) {
+      const __m256 a = abs8(_mm256_loadu_ps(x + i + part));
+      inside &= _mm256_movemask_ps(_mm256_cmp_ps(a, finite, _CMP_LE_OQ));
+      largest = _mm256_max_ps(largest, a);
+    }
+    const float wanted = reduce_max(largest) / 127;
+    const uint16_t scale =
+        inside == 0xff ? _cvtss_sh(wanted < 65504.0f ? wanted : 65504.0f, _MM_FROUND_TO_NEAREST_INT)
+                       : uint16_t{0x7e00};
+    const float step = _cvtsh_ss(scale);
+    // By infinity everything becomes 0.
+    const __m256 by = _mm256_set1_ps(step > 0 ? step : __builtin_inff());
+    __m256i q[4];
+    for (uint64_t part = 0; part < 4; ++part) {
+      const __m256 quotient = inside == 0xff ? _mm256_div_ps(_mm256_loadu_ps(x + i + 8 * part), by)
+                                             : _mm256_setzero_ps();
+      q[part] = _mm256_cvtps_epi32(_mm256_max_ps(_mm256_min_ps(quotient, most), least));
+    }
+    // Packing works in halves of 128 bits; the words are put in order afterwards.
+    const __m256i packed =
+        _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(static_cast<int8_t*>(out) + i),
+                        _mm256_permutevar8x32_epi32(packed, order));
+    scales[i / 32] = scale;
+  }
+  if (count / 32 % 2 != 0) scales[count / 32] = 0;
+}
+
 template <class C>
-void store(const float* x, uint64_t count, void* out) {
+void store(const float* x, uint64_t count, void* out, uint16_t*) {
   for_each8(count, [&](uint64_t i, uint64_t n) { C::store(out, i, n, load_part(x + i, n)); });
 }
 
 template <class C, int Q, int K>
-inline void score_block(const float* q, uint64_t dim, const void* k, uint64_t j, float scale,
+inline void score_block(const float* q, uint64_t dim, CacheRows k, uint64_t j, float scale,
                         float* scores, uint64_t score_stride) {
   __m256 sums[Q][K];
   for (int a = 0; a < Q; ++a) {
@@ -172,7 +242,7 @@ inline void score_block(const float* q, uint64_t dim, const void* k, uint64_t j,
   }
   for_each8(dim, [&](uint64_t i, uint64_t n) {
     __m256 ks[K];
-    for (int b = 0; b < K; ++b) ks[b] = C::load(k, (j + static_cast<uint64_t>(b)) * dim + i, n);
+    for (int b = 0; b < K; ++b) ks[b] = C::load(k, j + static_cast<uint64_t>(b), dim, i, n);
     for (int a = 0; a < Q; ++a) {
       const __m256 qs = load_part(q + static_cast<uint64_t>(a) * dim + i, n);
       for (int b = 0; b < K; ++b) sums[a][b] = _mm256_fmadd_ps(qs, ks[b], sums[a][b]);
@@ -187,8 +257,8 @@ inline void score_block(const float* q, uint64_t dim, const void* k, uint64_t j,
 }
 
 template <class C>
-void scores(const float* q, uint64_t queries, uint64_t dim, const void* k, uint64_t keys,
-            float scale, float* out, uint64_t score_stride) {
+void scores(const float* q, uint64_t queries, uint64_t dim, CacheRows k, uint64_t keys, float scale,
+            float* out, uint64_t score_stride) {
   uint64_t a = 0;
   for (; a + 2 <= queries; a += 2) {
     const float* const qa = q + a * dim;
@@ -208,14 +278,14 @@ void scores(const float* q, uint64_t queries, uint64_t dim, const void* k, uint6
 
 // Columns are written 16 keys at a time, zeros beyond the last, as the callers' buffers allow.
 template <class C>
-void transpose_keys(const void* k, uint64_t keys, uint64_t dim, float* out, uint64_t stride) {
+void transpose_keys(CacheRows k, uint64_t keys, uint64_t dim, float* out, uint64_t stride) {
   for (uint64_t j0 = 0; j0 < keys; j0 += 16) {
     for (uint64_t i0 = 0; i0 < dim; i0 += 8) {
       const uint64_t n = width(dim - i0);
       alignas(32) float block[16][8];
       for (uint64_t j = 0; j < 16; ++j) {
         _mm256_store_ps(block[j],
-                        j0 + j < keys ? C::load(k, (j0 + j) * dim + i0, n) : _mm256_setzero_ps());
+                        j0 + j < keys ? C::load(k, j0 + j, dim, i0, n) : _mm256_setzero_ps());
       }
       for (uint64_t i = 0; i < n; ++i) {
         float* const to = out + (i0 + i) * stride + j0;
@@ -265,8 +335,7 @@ void scores_transposed(const float* q, uint64_t queries, uint64_t dim, const flo
 
 template <class C, int Q, int V>
 inline void accumulate_tile(const float* weights, uint64_t weight_stride, uint64_t dim,
-                            const void* values, uint64_t keys, uint64_t i0, uint64_t n,
-                            float* out) {
+                            CacheRows values, uint64_t keys, uint64_t i0, uint64_t n, float* out) {
   __m256 sums[Q][V];
   const auto at = [i0](int v) { return i0 + 8 * static_cast<uint64_t>(v); };
   for (int a = 0; a < Q; ++a) {
@@ -276,7 +345,7 @@ inline void accumulate_tile(const float* weights, uint64_t weight_stride, uint64
   }
   for (uint64_t j = 0; j < keys; ++j) {
     __m256 vs[V];
-    for (int v = 0; v < V; ++v) vs[v] = C::load(values, j * dim + at(v), n);
+    for (int v = 0; v < V; ++v) vs[v] = C::load(values, j, dim, at(v), n);
     for (int a = 0; a < Q; ++a) {
       const __m256 w = _mm256_broadcast_ss(weights + static_cast<uint64_t>(a) * weight_stride + j);
       for (int v = 0; v < V; ++v) sums[a][v] = _mm256_fmadd_ps(w, vs[v], sums[a][v]);
@@ -291,7 +360,7 @@ inline void accumulate_tile(const float* weights, uint64_t weight_stride, uint64
 
 template <class C, int Q>
 inline void accumulate_queries(const float* weights, uint64_t weight_stride, uint64_t dim,
-                               const void* values, uint64_t keys, float* out) {
+                               CacheRows values, uint64_t keys, float* out) {
   uint64_t i = 0;
   for (; i + 32 <= dim; i += 32) {
     accumulate_tile<C, Q, 4>(weights, weight_stride, dim, values, keys, i, 8, out);
@@ -303,7 +372,7 @@ inline void accumulate_queries(const float* weights, uint64_t weight_stride, uin
 
 template <class C>
 void accumulate(const float* weights, uint64_t weight_stride, uint64_t queries, uint64_t dim,
-                const void* values, uint64_t keys, float* out) {
+                CacheRows values, uint64_t keys, float* out) {
   uint64_t a = 0;
   for (; a + 2 <= queries; a += 2) {
     accumulate_queries<C, 2>(weights + a * weight_stride, weight_stride, dim, values, keys,
@@ -362,14 +431,16 @@ void scale(float factor, uint64_t count, float* x) {
 extern const VectorSet kAvx2Vectors;
 const VectorSet kAvx2Vectors = {
     rms_norm,
+    layer_norm,
     gate,
     finish,
     rotate_halves,
-    {store<F32Cache>, store<F16Cache>, store<Bf16Cache>},
-    {scores<F32Cache>, scores<F16Cache>, scores<Bf16Cache>},
-    {transpose_keys<F32Cache>, transpose_keys<F16Cache>, transpose_keys<Bf16Cache>},
+    {store<F32Cache>, store<F16Cache>, store<Bf16Cache>, store_q8},
+    {scores<F32Cache>, scores<F16Cache>, scores<Bf16Cache>, scores<Q8Cache>},
+    {transpose_keys<F32Cache>, transpose_keys<F16Cache>, transpose_keys<Bf16Cache>,
+     transpose_keys<Q8Cache>},
     scores_transposed,
-    {accumulate<F32Cache>, accumulate<F16Cache>, accumulate<Bf16Cache>},
+    {accumulate<F32Cache>, accumulate<F16Cache>, accumulate<Bf16Cache>, accumulate<Q8Cache>},
     soft_cap,
     softmax_step,
     scale,

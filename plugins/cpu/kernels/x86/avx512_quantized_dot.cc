@@ -147,8 +147,8 @@ inline void add_step(const Row* rows, const uint8_t* x, uint64_t x_stride, uint3
   }
 }
 
-// Bytes that a row's planes are fetched ahead of use.
-constexpr uint64_t kPrefetchSteps = 8;
+// Bytes that quants are fetched ahead of use, across rows: they lie one after the other.
+constexpr uint64_t kFetchAhead = 2048;
 
 template <class F, int R, int T>
 void dot_tile(const RowBlock& weight, uint64_t row, const uint8_t* x, uint64_t x_stride, float* out,
@@ -168,8 +168,7 @@ void dot_tile(const RowBlock& weight, uint64_t row, const uint8_t* x, uint64_t x
     if constexpr (T <= 2) {
       for (int r = 0; r < R; ++r) {
         for (uint32_t b = 0; b < F::kStepBytes[0]; b += 64) {
-          _mm_prefetch(reinterpret_cast<const char*>(rows[r].planes[0] +
-                                                     kPrefetchSteps * F::kStepBytes[0] + b),
+          _mm_prefetch(reinterpret_cast<const char*>(rows[r].planes[0] + kFetchAhead + b),
                        _MM_HINT_T0);
         }
       }
@@ -215,7 +214,8 @@ void dot(const RowBlock& weight, uint64_t rows, const std::byte* packed, uint64_
       dot_rows<F, 4, 2>(weight, rows, xt, packed_stride, to, out_stride);
       t += 2;
     } else {
-      dot_rows<F, 4, 1>(weight, rows, xt, packed_stride, to, out_stride);
+      // Memory is what a single token waits for, and one row after the other is what it likes best.
+      dot_rows<F, 1, 1>(weight, rows, xt, packed_stride, to, out_stride);
       t += 1;
     }
   }

@@ -22,6 +22,7 @@
 #include <cinttypes>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "backplane/event_driver/staging.h"
@@ -66,6 +67,8 @@ struct Device : DeviceFacts {
   std::atomic<Result> lost{0};        // the result that told of the loss
   EventPool<Device> events{this};
   Staging<Device> staging{this};
+  std::mutex gemm_mutex;
+  std::weak_ptr<void> gemm;  // a GemmContext while products are alive
 
   Device(const Api& driver, uint32_t number, int which)
       : api(driver), index(number), ordinal(which) {}

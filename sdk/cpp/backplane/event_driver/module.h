@@ -33,6 +33,7 @@ struct Module {
   typename Api::ModuleHandle handle{};
   glue::FunctionShape shape;  // as the source said, name apart
   uint32_t shared_bytes = 0;  // that the source asked for
+  bool awaits = false;        // BP_MODULE_AWAITS
   std::mutex mutex;
   std::vector<std::unique_ptr<Function<Api>>> functions;  // guarded by mutex
 };
@@ -161,6 +162,7 @@ struct ModuleSlots {
       module->device = device;
       module->shape = {"", source.group_threads, source.buffer_count, source.param_words};
       module->shared_bytes = source.shared_bytes;
+      module->awaits = (source.flags & BP_MODULE_AWAITS) != 0 && device->caps.has_early_launch != 0;
       const auto scope = device->enter();
       const Result result =
           device->api.module_load(&module->handle, image.data(), 0, nullptr, nullptr);
@@ -264,10 +266,12 @@ struct ModuleSlots {
       }
       arguments[launch.buffer_count] = const_cast<uint32_t*>(launch.params);
       const auto scope = device->enter();
-      const Result result = device->api.launch(
-          function->handle, static_cast<unsigned>(launch.grid[0]),
-          static_cast<unsigned>(launch.grid[1]), static_cast<unsigned>(launch.grid[2]),
-          launch.group_threads, 1, 1, launch.shared_bytes, stream->queue, arguments, nullptr);
+      const unsigned grid[3] = {static_cast<unsigned>(launch.grid[0]),
+                                static_cast<unsigned>(launch.grid[1]),
+                                static_cast<unsigned>(launch.grid[2])};
+      const Result result =
+          device->api.launch(function->handle, grid, launch.group_threads, launch.shared_bytes,
+                             stream->queue, arguments, function->module->awaits);
       return device->check(result, function->shape.name.c_str(), error);
     });
   }

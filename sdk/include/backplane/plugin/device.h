@@ -67,7 +67,7 @@ typedef struct bp_device_caps {
   char dialect[32];     /* source text of bp.module/1: "cuda", "hip", "opencl", "glsl"; "" */
   char dialect_version[32];
   uint32_t buffer_offset_alignment; /* bytes that bp_launch_buffer.offset is a multiple of; 0: 16 */
-  uint32_t reserved;
+  uint32_t has_early_launch;        /* BP_MODULE_AWAITS is honoured */
 } bp_device_caps;
 
 typedef struct bp_device_api {

@@ -10,7 +10,7 @@
 #ifndef BACKPLANE_PLUGIN_KERNEL_H_
 #define BACKPLANE_PLUGIN_KERNEL_H_
 
-#include "backplane/plugin/module.h"
+#include "backplane/plugin/gemm.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -145,6 +145,7 @@ typedef struct bp_bind_info {
   const bp_memory_api* memory_api;
   const bp_stream_api* stream_api;
   const bp_module_api* module_api; /* all slots are stubs when the device has no modules */
+  const bp_gemm_api* gemm_api;     /* all slots are stubs when its plugin offers none */
 } bp_bind_info;
 
 /* bp_kernel flags given back by prepare */
@@ -196,7 +197,8 @@ typedef struct bp_kernel_api {
    * and before they are prepared, which of them this target was given: chosen[i] is 1 for its own
    * and 0 for those of others. All of its own will be prepared with this placement, or none is run.
    * A scratch value that only its own ops of the plan write and read may then be kept in a form of
-   * the provider's own, within the bytes that the value has. The result must outlive the kernels. */
+   * the provider's own, within the bytes that the value has. The result must outlive the kernels.
+   */
   bp_status (*place)(bp_target* target, const bp_op* ops, uint64_t op_stride, uint32_t op_count,
                      const uint32_t* chosen, const bp_symbol_range* symbols, uint32_t symbol_count,
                      bp_placement** out, bp_error* error);

@@ -18,6 +18,12 @@ extern "C" {
 typedef struct bp_module bp_module;
 typedef struct bp_function bp_function; /* lives as long as its module */
 
+/* bp_module_source.flags */
+/* The code itself waits, before it touches memory that others write, for what was enqueued before
+ * it (griddepcontrol.wait in CUDA). A device with has_early_launch may begin it before that has
+ * ended; others ignore the flag. */
+#define BP_MODULE_AWAITS 1u
+
 /* What is compiled, and how. */
 typedef struct bp_module_source {
   uint32_t size;
@@ -29,6 +35,8 @@ typedef struct bp_module_source {
   uint32_t buffer_count;  /* buffer arguments, numbered from 0 in the text */
   uint32_t param_words;   /* 32-bit scalars after them */
   uint32_t shared_bytes;
+  uint32_t flags; /* BP_MODULE_…; of load */
+  uint32_t reserved;
 } bp_module_source;
 
 /* Receives bytes that the plugin produced; they are valid only during the call. */
