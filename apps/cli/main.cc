@@ -28,10 +28,10 @@ int main(int argc, char** argv) {
       ->allow_extra_args(false);
 
   Action action;
-  constexpr Register kCommands[] = {add_run,        add_chat,       add_convert, add_inspect,
-                                    add_bench,      add_perplexity, add_compare, add_tokenize,
-                                    add_detokenize, add_template,   add_devices, add_plugins,
-                                    add_doctor};
+  constexpr Register kCommands[] = {add_run,      add_chat,       add_convert,    add_inspect,
+                                    add_bench,    add_tune,       add_perplexity, add_compare,
+                                    add_tokenize, add_detokenize, add_template,   add_devices,
+                                    add_plugins,  add_doctor};
   for (const Register add : kCommands) add(app, &action);
   try {
     app.parse(argc, argv);

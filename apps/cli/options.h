@@ -23,6 +23,7 @@ void add_run(CLI::App& app, Action* chosen);
 void add_chat(CLI::App& app, Action* chosen);
 void add_inspect(CLI::App& app, Action* chosen);
 void add_bench(CLI::App& app, Action* chosen);
+void add_tune(CLI::App& app, Action* chosen);
 void add_devices(CLI::App& app, Action* chosen);
 void add_plugins(CLI::App& app, Action* chosen);
 void add_doctor(CLI::App& app, Action* chosen);

@@ -48,7 +48,12 @@ ProgressBar::ProgressBar(std::string label, Unit unit)
       last_(start_ + std::chrono::milliseconds(200)) {}
 
 ProgressBar::~ProgressBar() {
+  clear();
+}
+
+void ProgressBar::clear() {
   if (drawn_) fmt::print(stderr, "\r\033[K");
+  drawn_ = false;
 }
 
 void ProgressBar::update(uint64_t done, uint64_t total, std::string_view phase) {

@@ -22,6 +22,8 @@ class ProgressBar {
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
   void update(uint64_t done, uint64_t total, std::string_view phase);
+  // Takes the line away, for what is printed next.
+  void clear();
 
  private:
   std::string label_;

@@ -22,5 +22,7 @@ namespace bp::capi {
 Result<ChatInputs> chat_inputs_of(const bp_chat_request* request);
 // Reads session options. Defined in session.cc.
 Result<SessionOptions> session_options_of(const bp_session_options* options);
+// A copy of a text that stays valid for the process's life. Defined in library.cc.
+bp_string keep(std::string_view text);
 
 }  // namespace bp::capi

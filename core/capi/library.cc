@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/capi/boundary.h"
+#include "core/capi/handles.h"
 #include "core/platform/thread_pool.h"
 #include "core/plugin/registry.h"
 
@@ -32,17 +33,6 @@ void forward_log(void* user, bp::log::Level level, std::string_view message) {
   target->fn(target->user, static_cast<int32_t>(level), message.data(), message.size());
 }
 
-// Strings that callers may keep for the process's life.
-bp_string keep(std::string_view text) {
-  static auto* mutex = new std::mutex;
-  static auto* texts = new std::deque<std::string>;
-  std::lock_guard lock(*mutex);
-  for (const std::string& known : *texts) {
-    if (known == text) return view(known);
-  }
-  return view(texts->emplace_back(text));
-}
-
 int32_t kind_of(int32_t kind) {
   switch (kind) {
     case BP_DEVICE_CPU:
@@ -56,6 +46,24 @@ int32_t kind_of(int32_t kind) {
   }
 }
 
+}  // namespace
+
+namespace bp::capi {
+
+bp_string keep(std::string_view text) {
+  static auto* mutex = new std::mutex;
+  static auto* texts = new std::deque<std::string>;
+  std::lock_guard lock(*mutex);
+  for (const std::string& known : *texts) {
+    if (known == text) return view(known);
+  }
+  return view(texts->emplace_back(text));
+}
+
+}  // namespace bp::capi
+
+namespace {
+using bp::capi::keep;
 }  // namespace
 
 extern "C" {

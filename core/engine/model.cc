@@ -127,4 +127,16 @@ Result<std::shared_ptr<BoundPlan>> Model::bind(const SessionOptions& options) tr
   return error(Code::kExhausted, "binding the model: {}", thrown.what());
 }
 
+Result<TuneReport> Model::tune(const SessionOptions& options, const TuneOptions& tuning) try {
+  const auto plan = BP_TRY(bind(options));
+  TuneReport report = BP_TRY(tune_plan(*plan, tuning));
+  // A plan that was placed before keeps its kernels; new sessions get a new one.
+  std::lock_guard lock(mutex_);
+  bindings_.clear();
+  last_bound_.reset();
+  return report;
+} catch (const std::exception& thrown) {
+  return error(Code::kExhausted, "tuning the model: {}", thrown.what());
+}
+
 }  // namespace bp

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/exec/execution.h"
+#include "core/plan/tune.h"
 #include "core/sample/sampler.h"
 #include "core/text/chat/chat_text.h"
 #include "model_format/reader.h"
@@ -46,6 +47,10 @@ class Model {
 
   // Placement for a session, not yet prepared; equal options share one plan.
   Result<std::shared_ptr<BoundPlan>> bind(const SessionOptions& options);
+  // Measures the kernels that such a session would run, without preparing them. Sessions created
+  // afterwards use what was found; those that exist stay as they are. One run at a time on a
+  // device.
+  Result<TuneReport> tune(const SessionOptions& options, const TuneOptions& tuning);
   // Longest sequence that such a session can hold.
   Result<uint64_t> context_of(const SessionOptions& options) const;
 

@@ -68,6 +68,9 @@ class BoundPlan {
   const std::vector<StepPlacement>& placements() const noexcept { return placements_; }
   const PlanMemory& memory(uint32_t device) const noexcept { return memory_[device]; }
   bp_kernel* kernel(uint32_t step) const noexcept { return kernels_[step]; }
+  bp_target* target(uint32_t step) const noexcept { return targets_[step]; }
+  // What the symbols may be, as providers were told.
+  const std::vector<bp_symbol_range>& ranges() const noexcept { return ranges_; }
   // Steps that do not run on the first device.
   uint32_t fallback_count() const noexcept;
   // Commands that a pass puts on streams.

@@ -142,7 +142,8 @@ Status Plugin::fetch_interfaces() {
   BP_TRY(fetch(BP_INTERFACE_STREAM, &stream_, nullptr));
   BP_TRY(fetch(BP_INTERFACE_MODULE, &module_, &has_modules_));
   BP_TRY(fetch(BP_INTERFACE_KERNEL, &kernel_, &has_kernels_));
-  return fetch(BP_INTERFACE_GEMM, &gemm_, &has_gemm_);
+  BP_TRY(fetch(BP_INTERFACE_GEMM, &gemm_, &has_gemm_));
+  return fetch(BP_INTERFACE_TUNE, &tune_, nullptr);
 }
 
 void Plugin::stop() noexcept {

@@ -49,6 +49,7 @@ class Plugin {
   const bp_module_api& module_api() const noexcept { return module_; }
   const bp_kernel_api& kernel_api() const noexcept { return kernel_; }
   const bp_gemm_api& gemm_api() const noexcept { return gemm_; }
+  const bp_tune_api& tune_api() const noexcept { return tune_; }
 
  private:
   explicit Plugin(const Manifest& manifest);
@@ -69,6 +70,7 @@ class Plugin {
   bp_module_api module_{};
   bp_kernel_api kernel_{};
   bp_gemm_api gemm_{};
+  bp_tune_api tune_{};
 };
 
 }  // namespace bp

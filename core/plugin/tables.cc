@@ -107,6 +107,12 @@ Status copy_table(const void* table, bp_gemm_api* out) {
   return {};
 }
 
+Status copy_table(const void* table, bp_tune_api* out) {
+  BP_TRY(copy_prefix(table, out));
+  fill_missing(out->tune);
+  return {};
+}
+
 Status status_from_plugin(bp_status status, const bp_error& detail, std::string_view who,
                           std::string_view what) {
   if (status == BP_OK) return {};

@@ -18,6 +18,7 @@ Status copy_table(const void* table, bp_stream_api* out);
 Status copy_table(const void* table, bp_module_api* out);
 Status copy_table(const void* table, bp_kernel_api* out);
 Status copy_table(const void* table, bp_gemm_api* out);
+Status copy_table(const void* table, bp_tune_api* out);
 
 // A status and error record that came from a plugin, as a Status. `who` and `what` say where.
 // Codes that this host does not know become INTERNAL; text that is not NUL-ended is cut.

@@ -17,7 +17,6 @@ constexpr float kLog2E = 1.44269504f;
 // Less than every score, and finite, so that a difference of two of them is no NaN.
 constexpr float kNothing = -1e30f;
 constexpr uint32_t kMaxHeadDim = 1024;
-constexpr uint32_t kMaxSplits = 256;
 constexpr uint32_t kCombineUnroll = 4;
 
 // How a row of D cache elements is shared by the lanes of a run.

@@ -32,6 +32,8 @@ struct AttentionSpec {
 // Whether that can be done by groups of so many threads.
 bool can_write_int8(const AttentionSpec& spec, uint32_t threads);
 
+inline constexpr uint32_t kMaxSplits = 256;
+
 struct AttentionSchedule {
   uint32_t threads = 128;
   uint32_t heads_per_group = 4;  // query heads together; divides H / G

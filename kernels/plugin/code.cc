@@ -48,6 +48,7 @@ Result<DeviceKernel*> CodeLibrary::get(const std::string& key, const Build& buil
     return error(Code::kExhausted, "more than {} kernels on one device", kMaxEntries);
   }
   auto entry = std::make_unique<Entry>();
+  entry->code.key = key;
   const auto make = [&]() -> Status {
     entry->code.kernel = BP_TRY(legalize(BP_TRY(build()), device_.caps));
     return {};

@@ -20,6 +20,7 @@ namespace bp::kernels {
 
 // A kernel that this device can run. Lives as long as its CodeLibrary.
 struct DeviceKernel {
+  std::string key;
   Kernel kernel;  // legalized
   bp_module* module = nullptr;
   bp_function* function = nullptr;  // null until ready()

@@ -3,6 +3,7 @@
 // Status.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "backplane/plugin_glue.h"
@@ -49,6 +50,8 @@ struct Device {
   bool heap_is_mapped = false;    // the best heap is coherently visible to the host
   uint64_t import_alignment = 0;  // host memory is used in place at these addresses; 0: copied
   uint64_t max_grid[2] = {65535, 65535};
+  uint64_t cache_bytes = 0;  // of the last level; 0: unknown
+  std::string identity;      // name, architecture and driver, for what is kept on disk
 };
 
 }  // namespace bp::kernels

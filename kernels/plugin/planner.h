@@ -11,6 +11,8 @@
 #include "kernels/library/activation.h"
 #include "kernels/plugin/placement.h"
 #include "kernels/plugin/program.h"
+#include "kernels/plugin/tunables.h"
+#include "kernels/plugin/tuned_schedules.h"
 
 namespace bp::kernels {
 
@@ -20,11 +22,12 @@ class Planner {
  public:
   // `placement` is null for an op that stands alone, `vendor` where no library is to be used.
   Planner(const Device& device, CodeLibrary* library, const ops::Ranges& ranges,
-          const Placement* placement, VendorGemm* vendor = nullptr)
+          const Placement* placement, TunedSchedules* tuned, VendorGemm* vendor = nullptr)
       : device_(device),
         library_(library),
         ranges_(ranges),
         placement_(placement),
+        tuned_(tuned),
         vendor_(vendor) {}
 
   const Device& device() const noexcept { return device_; }
@@ -33,6 +36,20 @@ class Planner {
   Result<DeviceKernel*> kernel(const std::string& key, const CodeLibrary::Build& build) {
     return library_->get(key, build);
   }
+  // The schedule of a kernel, measured or standard, and the name of the kernel with it.
+  template <class Schedule>
+  struct Scheduled {
+    Schedule schedule;
+    std::string key;
+  };
+  template <class Schedule>
+  Scheduled<Schedule> schedule(const Tunable& tunable) {
+    if (collected_ != nullptr) collected_->push_back(tunable);
+    const ScheduleValues values = tuned_->choose(tunable);
+    return {schedule_of<Schedule>(values), TunedSchedules::code_key(tunable, values)};
+  }
+  // From now on also gathers what schedule() is asked for.
+  void collect_into(std::vector<Tunable>* out) noexcept { collected_ = out; }
   // Largest value of a dimension while the kernel lives.
   Result<uint64_t> maximum(const bp_dim& dim) const;
   Result<uint64_t> typical(const bp_dim& dim) const;
@@ -47,7 +64,9 @@ class Planner {
   CodeLibrary* library_;
   const ops::Ranges& ranges_;
   const Placement* placement_;
+  TunedSchedules* tuned_;
   VendorGemm* vendor_;
+  std::vector<Tunable>* collected_ = nullptr;
 };
 
 // ---- pieces that the families share -------------------------------------------------------------

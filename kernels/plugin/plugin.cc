@@ -31,7 +31,10 @@ bp_status init(const bp_host* host, bp_error* error) {
 }
 
 bp_status get_interface(const bp_string* id, const void** out, bp_error*) {
-  *out = glue::view(id) == BP_INTERFACE_KERNEL ? &kKernelApi : nullptr;
+  const std::string_view wanted = glue::view(id);
+  *out = nullptr;
+  if (wanted == BP_INTERFACE_KERNEL) *out = &kKernelApi;
+  if (wanted == BP_INTERFACE_TUNE) *out = &kTuneApi;
   return BP_OK;
 }
 

@@ -62,13 +62,21 @@ Status read_memory(Device* device) {
   return {};
 }
 
+std::string identity_of(const bp_device_info& info) {
+  const auto text = [](const auto& from) { return std::string(from, strnlen(from, sizeof from)); };
+  return text(info.name) + " | " + text(info.architecture) + " | " + text(info.driver);
+}
+
 Result<Device> device_from(const bp_bind_info& info) {
   if (info.device == nullptr || info.info == nullptr || info.caps == nullptr) {
     return error(Code::kInvalidArgument, "binding without a device");
   }
   const auto caps = glue::read_struct(info.caps);
+  const auto about = glue::read_struct(info.info);
   Device device;
-  device.caps = BP_TRY(caps_of(glue::read_struct(info.info), caps));
+  device.caps = BP_TRY(caps_of(about, caps));
+  device.identity = identity_of(about);
+  device.cache_bytes = caps.cache_bytes;
   device.host = g_host;
   device.handle = info.device;
   device.memory = info.memory_api;
@@ -102,7 +110,8 @@ bp_status unbind(bp_target* target, bp_error* error) {
 
 Result<Program> plan(const ops::Op& op, Target* target, const ops::Ranges& ranges,
                      const Placement* placement) {
-  Planner planner(target->device, &target->code, ranges, placement, &target->vendor);
+  Planner planner(target->device, &target->code, ranges, placement, &target->tuned,
+                  &target->vendor);
   return plan_op(op, planner);
 }
 
@@ -206,6 +215,28 @@ bp_status match(bp_target* handle, const bp_op* ops, uint64_t op_stride, uint32_
   });
 }
 
+// Loads the code of a program. False where that of a tuned schedule does not compile or load: it is
+// forgotten, and the op has to be planned again.
+Result<bool> load_code(const Program& program, Target* target) {
+  for (const Variant& variant : program.variants) {
+    for (const Launch& launch : variant.launches) {
+      Status status = target->code.ready(launch.kernel);
+      if (status.ok()) continue;
+      if (target->tuned.evict(launch.kernel->key, status)) return false;
+      return status;
+    }
+  }
+  return true;
+}
+
+Result<Program> plan_ready(const ops::Op& op, Target* target, const ops::Ranges& ranges,
+                           const Placement* placement) {
+  for (;;) {  // every round forgets a schedule, and standard ones are never forgotten
+    Program program = BP_TRY(plan(op, target, ranges, placement));
+    if (BP_TRY(load_code(program, target))) return program;
+  }
+}
+
 Result<std::unique_ptr<PreparedKernel>> prepare_op(Target* target, const bp_op& record,
                                                    const ops::Ranges& ranges,
                                                    const bp_weight* weights, uint64_t stride,
@@ -216,12 +247,9 @@ Result<std::unique_ptr<PreparedKernel>> prepare_op(Target* target, const bp_op& 
   if (!ops::parse_op(record, &kernel->op, reason)) {
     return error(Code::kUnimplemented, "{}", reason.text());
   }
-  kernel->program = BP_TRY(plan(kernel->op, target, ranges, unwrap(record.placement)));
+  kernel->program = BP_TRY(plan_ready(kernel->op, target, ranges, unwrap(record.placement)));
   kernel->op.name = {};  // its text and the attributes belong to the host
   kernel->op.attribute_count = 0;
-  for (const Variant& variant : kernel->program.variants) {
-    for (const Launch& launch : variant.launches) BP_TRY(target->code.ready(launch.kernel));
-  }
   bool all_copied = true;
   for (const WeightUse& use : kernel->program.weights) {
     const bp_weight weight = glue::read_struct(glue::strided(weights, use.input, stride));
@@ -291,6 +319,23 @@ bp_status placement_release(bp_placement* placement, bp_error* error) {
 
 void set_host(const bp_host* host) noexcept {
   g_host = host;
+}
+
+std::vector<Tunable> tunables_of(Target* target, const bp_op* ops, uint64_t op_stride,
+                                 uint32_t op_count, const uint32_t* chosen,
+                                 const ops::Ranges& ranges) {
+  const ParsedOps parsed = parse(ops, op_stride, op_count);
+  std::vector<bool> ours(op_count);
+  for (uint32_t i = 0; i < op_count; ++i) ours[i] = chosen[i] != 0;
+  const Placement placement = parsed.placement(target->device, ours, ranges);
+  std::vector<Tunable> out;
+  Planner planner(target->device, &target->code, ranges, &placement, &target->tuned);
+  planner.collect_into(&out);
+  for (uint32_t i = 0; i < op_count; ++i) {
+    // An op that cannot be planned is not run either.
+    if (ours[i] && parsed.readable[i]) (void)plan_op(parsed.ops[i], planner).ok();
+  }
+  return out;
 }
 
 const bp_kernel_api kKernelApi = {

@@ -181,6 +181,10 @@ Verdict tables_have_their_slots(Context& context) {
                            BP_SLOT(enqueue), BP_SLOT(release)},
                           &seen));
   }
+  {
+    using T = bp_tune_api;
+    BP_TRY(check_table<T>(context, BP_INTERFACE_TUNE, false, {BP_SLOT(tune)}, &seen));
+  }
   BP_EXPECT(!seen.empty(), "the plugin offers no interface that this host knows");
   return pass("{}", seen);
 }

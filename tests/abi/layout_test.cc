@@ -435,6 +435,82 @@ std::vector<std::string> layout() {
   FIELD(bp_session_stats, fallback_steps);
   FIELD(bp_session_stats, steps);
   FIELD(bp_session_stats, device);
+  TYPE(bp_tuner_progress);
+  FIELD(bp_tuner_progress, size);
+  FIELD(bp_tuner_progress, reserved);
+  FIELD(bp_tuner_progress, done);
+  FIELD(bp_tuner_progress, total);
+  FIELD(bp_tuner_progress, text);
+  TYPE(bp_tuner_kernel);
+  FIELD(bp_tuner_kernel, size);
+  FIELD(bp_tuner_kernel, flags);
+  FIELD(bp_tuner_kernel, tokens);
+  FIELD(bp_tuner_kernel, uses);
+  FIELD(bp_tuner_kernel, tried);
+  FIELD(bp_tuner_kernel, rejected);
+  FIELD(bp_tuner_kernel, reserved);
+  FIELD(bp_tuner_kernel, default_ns);
+  FIELD(bp_tuner_kernel, tuned_ns);
+  FIELD(bp_tuner_kernel, name);
+  FIELD(bp_tuner_kernel, schedule);
+  TYPE(bp_tuner_request);
+  FIELD(bp_tuner_request, size);
+  FIELD(bp_tuner_request, flags);
+  FIELD(bp_tuner_request, candidates);
+  FIELD(bp_tuner_request, reserved);
+  FIELD(bp_tuner_request, progress);
+  FIELD(bp_tuner_request, kernel);
+  FIELD(bp_tuner_request, user);
+  TYPE(bp_tuner_totals);
+  FIELD(bp_tuner_totals, size);
+  FIELD(bp_tuner_totals, kernels);
+  FIELD(bp_tuner_totals, measured);
+  FIELD(bp_tuner_totals, changed);
+  FIELD(bp_tuner_totals, failed);
+  FIELD(bp_tuner_totals, stopped);
+  FIELD(bp_tuner_totals, token_default_ns);
+  FIELD(bp_tuner_totals, token_tuned_ns);
+  FIELD(bp_tuner_totals, prompt_default_ns);
+  FIELD(bp_tuner_totals, prompt_tuned_ns);
+  TYPE(bp_tune_api);
+  FIELD(bp_tune_api, size);
+  FIELD(bp_tune_api, reserved);
+  FIELD(bp_tune_api, tune);
+  TYPE(bp_tune_kernel);
+  FIELD(bp_tune_kernel, size);
+  FIELD(bp_tune_kernel, uses);
+  FIELD(bp_tune_kernel, tokens);
+  FIELD(bp_tune_kernel, tried);
+  FIELD(bp_tune_kernel, rejected);
+  FIELD(bp_tune_kernel, is_known);
+  FIELD(bp_tune_kernel, is_changed);
+  FIELD(bp_tune_kernel, is_unsaved);
+  FIELD(bp_tune_kernel, reserved);
+  FIELD(bp_tune_kernel, default_ns);
+  FIELD(bp_tune_kernel, tuned_ns);
+  FIELD(bp_tune_kernel, device);
+  FIELD(bp_tune_kernel, name);
+  FIELD(bp_tune_kernel, schedule);
+  TYPE(bp_tune_options);
+  FIELD(bp_tune_options, size);
+  FIELD(bp_tune_options, candidates);
+  FIELD(bp_tune_options, again);
+  FIELD(bp_tune_options, reserved);
+  FIELD(bp_tune_options, progress);
+  FIELD(bp_tune_options, kernel);
+  FIELD(bp_tune_options, user);
+  TYPE(bp_tune_report);
+  FIELD(bp_tune_report, size);
+  FIELD(bp_tune_report, kernels);
+  FIELD(bp_tune_report, measured);
+  FIELD(bp_tune_report, changed);
+  FIELD(bp_tune_report, failed);
+  FIELD(bp_tune_report, is_stopped);
+  FIELD(bp_tune_report, token_default_ns);
+  FIELD(bp_tune_report, token_tuned_ns);
+  FIELD(bp_tune_report, prompt_default_ns);
+  FIELD(bp_tune_report, prompt_tuned_ns);
+  FIELD(bp_tune_report, device);
 #undef TYPE
 #undef FIELD
   return lines;
@@ -541,6 +617,21 @@ TEST(Layout, tables_have_no_tail_padding) {
   EXPECT_EQ(sizeof(bp_event), offsetof(bp_event, text) + sizeof(bp_event::text));
   EXPECT_EQ(sizeof(bp_session_stats),
             offsetof(bp_session_stats, device) + sizeof(bp_session_stats::device));
+  EXPECT_EQ(sizeof(bp_tuner_progress),
+            offsetof(bp_tuner_progress, text) + sizeof(bp_tuner_progress::text));
+  EXPECT_EQ(sizeof(bp_tuner_kernel),
+            offsetof(bp_tuner_kernel, schedule) + sizeof(bp_tuner_kernel::schedule));
+  EXPECT_EQ(sizeof(bp_tuner_request),
+            offsetof(bp_tuner_request, user) + sizeof(bp_tuner_request::user));
+  EXPECT_EQ(sizeof(bp_tuner_totals),
+            offsetof(bp_tuner_totals, prompt_tuned_ns) + sizeof(bp_tuner_totals::prompt_tuned_ns));
+  EXPECT_EQ(sizeof(bp_tune_api), offsetof(bp_tune_api, tune) + sizeof(bp_tune_api::tune));
+  EXPECT_EQ(sizeof(bp_tune_kernel),
+            offsetof(bp_tune_kernel, schedule) + sizeof(bp_tune_kernel::schedule));
+  EXPECT_EQ(sizeof(bp_tune_options),
+            offsetof(bp_tune_options, user) + sizeof(bp_tune_options::user));
+  EXPECT_EQ(sizeof(bp_tune_report),
+            offsetof(bp_tune_report, device) + sizeof(bp_tune_report::device));
 }
 
 }  // namespace

@@ -332,6 +332,47 @@ TEST(CApi, misuse_is_an_error_and_never_a_crash) {
   EXPECT_EQ(bp_session_position(nullptr), 0u);
 }
 
+TEST(CApi, the_cpu_has_nothing_to_tune_and_says_so_without_an_error) {
+  const Model model = open_demo();
+  bp_session_options options = BP_SESSION_OPTIONS_INIT;
+  options.device = {"cpu", 3};
+  bp_tune_options tuning = BP_TUNE_OPTIONS_INIT;
+  uint32_t calls = 0;
+  tuning.user = &calls;
+  tuning.progress = [](void* user, uint64_t, uint64_t, const char*, uint64_t) -> int32_t {
+    ++*static_cast<uint32_t*>(user);
+    return 0;
+  };
+  bp_tune_report report{};
+  report.size = sizeof report;
+  report.kernels = 7;
+  bp_error error = BP_ERROR_INIT;
+  ASSERT_EQ(bp_model_tune(model.get(), &options, &tuning, &report, &error), BP_OK) << error.text;
+  EXPECT_EQ(report.kernels, 0u);
+  EXPECT_EQ(report.measured, 0u);
+  EXPECT_EQ(report.is_stopped, 0);
+  EXPECT_EQ(std::string(report.device.data, report.device.length), "cpu:0");
+  EXPECT_EQ(calls, 0u);
+  const Session session = new_session(model.get());  // all is as it was
+  EXPECT_EQ(feed(session.get()), BP_OK);
+}
+
+TEST(CApi, tuning_refuses_what_it_cannot_do) {
+  const Model model = open_demo();
+  bp_tune_report report{};
+  report.size = sizeof report;
+  bp_session_options options = BP_SESSION_OPTIONS_INIT;
+  options.device = {"warp", 4};
+  bp_error error = BP_ERROR_INIT;
+  EXPECT_EQ(bp_model_tune(nullptr, nullptr, nullptr, &report, &error), BP_INVALID_ARGUMENT);
+  EXPECT_EQ(bp_model_tune(model.get(), nullptr, nullptr, nullptr, &error), BP_INVALID_ARGUMENT);
+  EXPECT_EQ(bp_model_tune(model.get(), &options, nullptr, &report, &error), BP_NOT_FOUND);
+  bp_tune_options tuning = BP_TUNE_OPTIONS_INIT;
+  tuning.size = 3;
+  options.device = {"cpu", 3};
+  EXPECT_EQ(bp_model_tune(model.get(), &options, &tuning, &report, &error), BP_INVALID_ARGUMENT);
+}
+
 TEST(CApi, an_error_record_of_an_older_program_is_not_overrun) {
   struct {
     bp_error error;

@@ -93,14 +93,29 @@ Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tok
   AttentionSchedule schedule =
       default_schedule(spec, planner.caps(), static_cast<uint32_t>(tokens),
                        static_cast<uint32_t>(std::min<uint64_t>(context, UINT32_MAX)));
-  if (tokens > kDecodeTokens) schedule.splits = 1;
+  // Whatever is measured, before or after the plan was matched, finds room for its parts.
+  uint32_t most_splits = 1;
+  std::string key;
+  if (tokens > kDecodeTokens) {
+    schedule.splits = 1;
+    key = fmt::format("{} | {}", key_of(spec), describe(values_of(schedule)));
+  } else {
+    most_splits = std::min(2 * schedule.splits, kMaxSplits);
+    auto scheduled = planner.schedule<AttentionSchedule>(tunable_attention(
+        spec, schedule, tokens, context, most_splits, planner.caps(), key_of(spec)));
+    schedule = scheduled.schedule;
+    key = std::move(scheduled.key);
+  }
+  if (most_splits > 1) {
+    const uint64_t most_rows = tokens * spec.heads * most_splits;
+    *workspace = std::max(*workspace,
+                          used + (most_rows * spec.head_dim * 4 + 255) / 256 * 256 + most_rows * 8);
+  }
   spec.write_int8 =
       quantized != nullptr && schedule.splits == 1 && can_write_int8(spec, schedule.threads);
+  if (spec.write_int8) key += " int8";
   Launch launch;
-  launch.kernel =
-      BP_TRY(planner.kernel(fmt::format("{} t{} h{} s{} int8 {}", key_of(spec), schedule.threads,
-                                        schedule.heads_per_group, schedule.splits, spec.write_int8),
-                            [&] { return build_attention(spec, schedule); }));
+  launch.kernel = BP_TRY(planner.kernel(key, [&] { return build_attention(spec, schedule); }));
   launch.arguments.reserve(kMaxBuffers);
   for (uint32_t slot = 0; slot < 6; ++slot) launch.arguments.push_back(input(slot));
   launch.params = {{shape.sequences, 1, 1, 0}, {shape.blocks, 1, 1, 0}, {shape.pages, 1, 1, 0}};
@@ -122,7 +137,6 @@ Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tok
   const uint64_t rows = tokens * spec.heads * schedule.splits;
   const uint64_t partial_bytes = (rows * spec.head_dim * 4 + 255) / 256 * 256;
   const uint64_t sums_bytes = rows * 8;
-  *workspace = std::max(*workspace, used + partial_bytes + sums_bytes);
   const Argument partial{Argument::kWorkspace, 0, used, partial_bytes};
   const Argument sums{Argument::kWorkspace, 0, used + partial_bytes, sums_bytes};
   launch.arguments.push_back(partial);

@@ -83,9 +83,10 @@ Result<Launch> gemv_launch(const Product& p, const Part& part, uint32_t tokens, 
   GemvSpec spec = part.spec;
   spec.tokens = tokens;
   spec.int8 = small && p.reads_int8;
-  const GemvSchedule schedule = default_schedule(spec, planner.caps());
+  const auto [schedule, key] =
+      planner.schedule<GemvSchedule>(tunable_gemv(spec, planner.caps(), key_of(spec)));
   Launch launch;
-  launch.kernel = BP_TRY(planner.kernel(key_of(spec), [&] { return build_gemv(spec, schedule); }));
+  launch.kernel = BP_TRY(planner.kernel(key, [&] { return build_gemv(spec, schedule); }));
   bind_part(p, part, program, small, &launch);
   launch.grid_x = Count::of(gemv_groups(spec, schedule));
   launch.grid_y = {p.tokens, tokens, 1, 0};
@@ -107,18 +108,16 @@ Result<Launch> gemm_launch(const Product& p, const Part& part, uint64_t tokens,
                       .activation = s.activation,
                       .softcap = s.softcap};
   const auto about = static_cast<uint32_t>(std::min<uint64_t>(tokens, UINT32_MAX));
-  GemmSchedule schedule = default_schedule(spec, planner.caps(), about);
+  GemmSchedule standard = default_schedule(spec, planner.caps(), about);
   // Matrix units round to f16: not what weights of full precision are kept for.
   GemmSchedule matrix;
   if (s.format != "f32" && matrix_schedule(spec, planner.caps(), about, &matrix)) {
-    schedule = matrix;
+    standard = matrix;
   }
+  const auto [schedule, key] = planner.schedule<GemmSchedule>(
+      tunable_gemm(spec, standard, tokens, planner.caps(), key_of(s) + " gemm"));
   Launch launch;
-  launch.kernel = BP_TRY(planner.kernel(
-      fmt::format("{} gemm m{} {}x{}x{} {}x{} s{} p{}", key_of(s), schedule.matrix,
-                  schedule.tile_tokens, schedule.tile_rows, schedule.tile_columns,
-                  schedule.thread_tokens, schedule.thread_rows, schedule.stages, schedule.pad),
-      [&] { return build_gemm(spec, schedule); }));
+  launch.kernel = BP_TRY(planner.kernel(key, [&] { return build_gemm(spec, schedule); }));
   bind_part(p, part, program, false, &launch);
   launch.grid_x = {p.tokens, schedule.tile_tokens, 1, 0};
   launch.grid_y = Count::of(gemm_groups(spec, schedule, 1).y);

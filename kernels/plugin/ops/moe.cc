@@ -47,13 +47,13 @@ Result<Program> plan_experts(const ExpertProduct& p, Planner& planner) {
       uint64_t{s.experts} * s.rows * s.columns * (s.glu && !s.separate_up ? 2 : 1);
   const uint32_t first = use_whole(&program, 1, format, elements);
   if (s.separate_up) use_whole(&program, 3, format, elements);
-  const GemvSchedule schedule = default_schedule(s, planner.caps());
+  const auto [schedule, key] = planner.schedule<GemvSchedule>(
+      tunable_moe_linear(s, planner.caps(),
+                         fmt::format("moe {} e{} k{} {}x{} glu {}{} act {} residual {}", s.format,
+                                     s.experts, s.used, s.rows, s.columns, s.glu, s.separate_up,
+                                     static_cast<int>(s.activation), s.residual)));
   Launch launch;
-  launch.kernel =
-      BP_TRY(planner.kernel(fmt::format("moe {} e{} k{} {}x{} glu {}{} act {} residual {}",
-                                        s.format, s.experts, s.used, s.rows, s.columns, s.glu,
-                                        s.separate_up, static_cast<int>(s.activation), s.residual),
-                            [&] { return build_moe_linear(s, schedule); }));
+  launch.kernel = BP_TRY(planner.kernel(key, [&] { return build_moe_linear(s, schedule); }));
   launch.arguments.reserve(kMaxBuffers);
   for (uint32_t plane = first; plane < program.plane(program.weights.size()); ++plane) {
     launch.arguments.push_back(weight(plane));

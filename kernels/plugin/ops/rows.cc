@@ -72,11 +72,17 @@ Result<Program> plan_gather_rows(const ops::Op& op, Planner& planner) {
 
 namespace {
 
-Result<DeviceKernel*> norm_kernel(const NormSpec& spec, Planner& planner) {
-  const NormSchedule schedule = default_schedule(spec, planner.caps());
-  return planner.kernel(fmt::format("norm {} center {} bias {} residual {} int8 {}", spec.width,
-                                    spec.center, spec.bias, spec.residual, spec.write_int8),
-                        [&] { return build_norm(spec, schedule); });
+// `decodes`: it runs for single tokens, where its schedule matters.
+Result<DeviceKernel*> norm_kernel(const NormSpec& spec, bool decodes, Planner& planner) {
+  const std::string name = fmt::format("norm {} center {} bias {} residual {} int8 {}", spec.width,
+                                       spec.center, spec.bias, spec.residual, spec.write_int8);
+  if (!decodes) {
+    const NormSchedule schedule = default_schedule(spec, planner.caps());
+    return planner.kernel(name, [&] { return build_norm(spec, schedule); });
+  }
+  const auto [schedule, key] =
+      planner.schedule<NormSchedule>(tunable_norm(spec, planner.caps(), name));
+  return planner.kernel(key, [&] { return build_norm(spec, schedule); });
 }
 
 // Both norms: gain in slot 1, the bias of `spec` in slot 2, the residual in `residual_slot`.
@@ -92,8 +98,10 @@ Result<Program> plan_norm(const Shape& shape, NormSpec spec, uint32_t residual_s
   const WeightFormat& f32 = format_of(ops::Format::kF32);
   std::vector<Argument> read = {input(0), weight(use_whole(&program, 1, f32, shape.columns))};
   if (spec.bias) read.push_back(weight(use_whole(&program, 2, f32, shape.columns)));
+  Int8Layout layout;
+  const bool int8 = planner.is_int8(op.output(0), &layout);
   Launch launch;
-  launch.kernel = BP_TRY(norm_kernel(spec, planner));
+  launch.kernel = BP_TRY(norm_kernel(spec, !int8, planner));
   launch.arguments = read;
   launch.arguments.push_back(output(0));
   launch.params = {float_bits(static_cast<float>(shape.eps))};
@@ -103,12 +111,11 @@ Result<Program> plan_norm(const Shape& shape, NormSpec spec, uint32_t residual_s
     program.in_place.push_back(
         {residual_slot, 0, {shape.tokens, 1, shape.columns * sizeof(float), 0}});
   }
-  Int8Layout layout;
-  if (planner.is_int8(op.output(0), &layout)) {
+  if (int8) {
     spec.write_f32 = false;
     spec.write_int8 = true;
     Launch quantized = launch;
-    quantized.kernel = BP_TRY(norm_kernel(spec, planner));
+    quantized.kernel = BP_TRY(norm_kernel(spec, true, planner));
     quantized.arguments = read;
     quantized.arguments.push_back(quants(output(0), layout));
     quantized.arguments.push_back(scales(output(0), layout));

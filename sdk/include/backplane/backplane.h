@@ -241,6 +241,70 @@ typedef struct bp_memory_estimate {
 BP_API bp_status bp_memory_estimate_session(bp_model* model, const bp_session_options* options,
                                             bp_memory_estimate* out, bp_error* error);
 
+/* One kernel that has been tuned. Strings are valid during the call. */
+typedef struct bp_tune_kernel {
+  uint32_t size;
+  uint32_t uses;      /* launches of it in one pass of `tokens` tokens */
+  uint64_t tokens;    /* passes of about so many tokens run it; 1: generating */
+  uint32_t tried;     /* schedules that were measured against the default */
+  uint32_t rejected;  /* of them, those that failed or gave wrong results */
+  int32_t is_known;   /* 1: found by an earlier run, not measured now */
+  int32_t is_changed; /* 1: another schedule than the default is faster and will be used */
+  int32_t is_unsaved; /* 1: could not be written to disk: lasts as long as the device is open */
+  uint32_t reserved;
+  double default_ns;  /* nanoseconds of one launch with the default schedule */
+  double tuned_ns;    /* with the one that will be used */
+  bp_string device;   /* "cuda:0" */
+  bp_string name;     /* "gemv q4_g32 4096x4096" */
+  bp_string schedule; /* that will be used: "threads 128, lanes 32, rows 2, unroll 2" */
+} bp_tune_kernel;
+
+/* Receives how far a tuning run is, in candidates, and the kernel at hand. Called between two
+ * candidates on the calling thread; non-zero stops the run and keeps what was found. */
+typedef int32_t (*bp_tune_progress_fn)(void* user, uint64_t done, uint64_t total, const char* text,
+                                       uint64_t length);
+/* Receives each kernel when it is done. */
+typedef void (*bp_tune_kernel_fn)(void* user, const bp_tune_kernel* kernel);
+
+typedef struct bp_tune_options {
+  uint32_t size;
+  uint32_t candidates; /* schedules to try for each kernel; 0: 12 */
+  int32_t again;       /* 1: also kernels that an earlier run has finished */
+  uint32_t reserved;
+  bp_tune_progress_fn progress; /* may be NULL */
+  bp_tune_kernel_fn kernel;     /* may be NULL */
+  void* user;                   /* first argument of both */
+} bp_tune_options;
+#define BP_TUNE_OPTIONS_INIT \
+  { sizeof(bp_tune_options), 0, 0, 0, 0, 0, 0 }
+
+/* What a tuning run found. Times are sums over kernels that can be tuned, in nanoseconds: what of
+ * a pass is spent in other kernels and between them is not in it. */
+typedef struct bp_tune_report {
+  uint32_t size;
+  uint32_t kernels;        /* that can be tuned; 0 where the device has nothing to choose between */
+  uint32_t measured;       /* by this run */
+  uint32_t changed;        /* that now have another schedule than the default */
+  uint32_t failed;         /* that could not be measured and keep their default; the log says why */
+  int32_t is_stopped;      /* 1: the progress function stopped the run */
+  double token_default_ns; /* a pass of one token, with default schedules */
+  double token_tuned_ns;   /* with those found */
+  double prompt_default_ns; /* a full pass of a prompt; 0 where batch_tokens is too small for one */
+  double prompt_tuned_ns;
+  bp_string device; /* "cuda:0"; valid for the process's life */
+} bp_tune_report;
+/* Measures, for each kernel that a session with these options would run, which of its schedules is
+ * fastest on the session's device, on scratch memory of the kernel's real shape (up to 256 MiB and
+ * one weight matrix). Every candidate has to give the default's results. What is found is kept in
+ * the user's cache folder, by kernel, device, driver and compiler, and used by all sessions that
+ * are created afterwards, in this process and others; sessions that exist stay as they are.
+ * Blocking, seconds to minutes; the device should have nothing else to do. Any thread; one run at
+ * a time on a device, else BP_FAILED_PRECONDITION. On the CPU there is nothing to choose: BP_OK
+ * and a report of no kernels. A stopped run is BP_OK with is_stopped. BP_DEVICE_LOST ends a run;
+ * what was found before is kept. NULL options are defaults. */
+BP_API bp_status bp_model_tune(bp_model* model, const bp_session_options* options,
+                               const bp_tune_options* tuning, bp_tune_report* out, bp_error* error);
+
 /* Reserves everything that the session will ever need. Blocking: the first session on a device
  * prepares its kernels, seconds where they have to be compiled. BP_EXHAUSTED names what did not
  * fit; BP_CANCELLED when options->progress stopped it, what was prepared is kept. */

@@ -7,6 +7,7 @@
  * "bp.stream/1", "bp.module/1", "bp.kernel/1", "bp.gemm/1". A GPU backend offers the first four and
  * is done: kernels written once in backplane-kernels bind to every device that has bp.module/1. A
  * library of kernels for somebody else's device offers only bp.kernel/1. bp.gemm/1 is an extra.
+ * Who offers bp.kernel/1 may offer "bp.tune/1" beside it.
  *
  *   bp_status bp_plugin_query_1(const bp_host *host, bp_plugin_desc *out, bp_error *error);
  *
@@ -60,6 +61,7 @@ extern "C" {
 #define BP_INTERFACE_MODULE "bp.module/1"
 #define BP_INTERFACE_KERNEL "bp.kernel/1"
 #define BP_INTERFACE_GEMM "bp.gemm/1"
+#define BP_INTERFACE_TUNE "bp.tune/1" /* optional, beside bp.kernel/1 */
 
 /* ---- what the host offers ------------------------------------------------------------------- */
 
@@ -165,5 +167,6 @@ typedef bp_status (*bp_plugin_query_fn)(const bp_host* host, bp_plugin_desc* out
 #include "backplane/plugin/memory.h"
 #include "backplane/plugin/module.h"
 #include "backplane/plugin/stream.h"
+#include "backplane/plugin/tune.h"
 
 #endif /* BACKPLANE_PLUGIN_H_ */
