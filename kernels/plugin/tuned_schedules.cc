@@ -160,7 +160,7 @@ bool TunedSchedules::evict(const std::string& code_key, const Status& why) {
   const std::lock_guard lock(mutex_);
   bool any = false;
   // Passes of different sizes may have been given the same kernel.
-  const auto [first, last] = by_code_.equal_range(code_key);
+  const auto [first, last] = by_code_.equal_range(code_key.substr(0, code_key.find(" + ")));
   for (auto code = first; code != last; ++code) {
     const auto found = chosen_.find(code->second);
     if (found == chosen_.end()) continue;

@@ -29,7 +29,8 @@ class TunedSchedules {
   TunedSchedules(const Device& device, const std::string& folder);
 
   ScheduleValues choose(const Tunable& tunable);
-  // The name under which the kernel of a choice is known to the CodeLibrary.
+  // The name under which the kernel of a choice is known to the CodeLibrary. Planners append " + …"
+  // for one that does something besides.
   static std::string code_key(const Tunable& tunable, const ScheduleValues& values);
   // What an earlier run found, if its schedule is still good.
   std::optional<TuningRecord> known(const Tunable& tunable);

@@ -150,7 +150,7 @@ TEST_F(Tuned, code_that_does_not_compile_evicts_its_schedule) {
   ASSERT_EQ(tuned.choose(tunable_), best_);
   const Status why = error(Code::kInvalidArgument, "the compiler says no");
   EXPECT_FALSE(tuned.evict(TunedSchedules::code_key(tunable_, tunable_.standard), why));
-  EXPECT_TRUE(tuned.evict(TunedSchedules::code_key(tunable_, best_), why));
+  EXPECT_TRUE(tuned.evict(TunedSchedules::code_key(tunable_, best_) + " + int8", why));
   EXPECT_FALSE(tuned.evict(TunedSchedules::code_key(tunable_, best_), why));
   EXPECT_EQ(tuned.choose(tunable_), tunable_.standard);
   EXPECT_EQ(chosen(), tunable_.standard);

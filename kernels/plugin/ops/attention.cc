@@ -113,7 +113,7 @@ Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tok
   }
   spec.write_int8 =
       quantized != nullptr && schedule.splits == 1 && can_write_int8(spec, schedule.threads);
-  if (spec.write_int8) key += " int8";
+  if (spec.write_int8) key += " + int8";
   Launch launch;
   launch.kernel = BP_TRY(planner.kernel(key, [&] { return build_attention(spec, schedule); }));
   launch.arguments.reserve(kMaxBuffers);
