@@ -10,10 +10,15 @@ namespace bp::cpu {
 const InstructionSet* tuned::instructions_for(Isa isa) noexcept {
   switch (isa) {
 #if defined(__x86_64__)
+    case Isa::kAvx2:
+      return avx2_instructions();
     case Isa::kAvx512:
       return avx512_instructions();
     case Isa::kAmx:
       return amx_instructions();
+#elif defined(__aarch64__)
+    case Isa::kNeon:
+      return neon_instructions();
 #endif
     default:
       return nullptr;

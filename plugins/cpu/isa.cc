@@ -97,7 +97,7 @@ bool is_supported(Isa isa) noexcept {
     case Isa::kAmx:
       return avx512 && f.avx512_bf16 && f.avx512_vbmi && f.amx_bf16;
     case Isa::kNeon:
-      return f.neon;
+      return f.neon && f.arm_dotprod;
   }
   return false;
 }

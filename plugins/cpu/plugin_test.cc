@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "plugins/cpu/isa.h"
+#include "plugins/cpu/kernels/tuned/tuned.h"
 #include "plugins/cpu/testing/op_runner.h"
 
 extern "C" bp_status bp_plugin_query_1(const bp_host* host, bp_plugin_desc* out, bp_error* error);
@@ -93,6 +94,25 @@ TEST(Plugin, the_environment_lowers_the_instructions_and_never_raises_them) {
   }
   OpenPlugin plugin("quantum");
   EXPECT_EQ(active_isa(), best_isa());
+}
+
+TEST(Plugin, every_level_but_the_reference_has_instructions_of_its_own) {
+  EXPECT_EQ(tuned::instructions_for(Isa::kReference), nullptr);
+#if defined(__x86_64__)
+  const Isa levels[] = {Isa::kAvx2, Isa::kAvx512, Isa::kAmx};
+#elif defined(__aarch64__)
+  const Isa levels[] = {Isa::kNeon};
+#else
+  const Isa levels[] = {Isa::kReference};
+  GTEST_SKIP() << "no tuned instructions for this processor";
+#endif
+  for (const Isa level : levels) {
+    const auto* const set = tuned::instructions_for(level);
+    ASSERT_NE(set, nullptr) << isa_name(level);
+    EXPECT_EQ(std::string_view(set->name).substr(0, 3),
+              std::string_view(isa_name(level)).substr(0, 3));
+    for (const DotSet& dot : set->dot) EXPECT_NE(dot.dot, nullptr) << isa_name(level);
+  }
 }
 
 TEST(Device, describes_the_machine) {

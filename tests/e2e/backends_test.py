@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One backend, BP_BACKEND, held to the CPU: the same tokens or a tie, no fallback, a sound cache.
 
+The CPU's portable kernels are the measure: they multiply in f32 what its tuned ones round to 8 bits.
+
 Every prompt is continued greedily on the CPU. The backend is given the same sequence token by
 token; at each position it has to choose what the CPU chose. Where it does not, both logits are
 compared: backends round differently (prompts may go through f16 or bf16 products), so a near tie
@@ -82,8 +84,9 @@ class Backend(ProgramTest):
         super().setUpClass()
         # Kept in the build tree, so that a second run of this test compiles nothing.
         cache = os.environ["BP_BACKEND_CACHE"]
-        cls.env = {**cls.env, "XDG_CACHE_HOME": cache}
-        os.environ["XDG_CACHE_HOME"] = cache  # for the library in this process
+        ours = {"XDG_CACHE_HOME": cache, "BACKPLANE_CPU_ISA": "reference"}
+        cls.env = {**cls.env, **ours}
+        os.environ.update(ours)  # for the library in this process
         of_backend = [x for x in cls.call_json("devices") if x["plugin"] == BACKEND]
         usable = [x for x in of_backend if x["usable"]]
         if not usable:
