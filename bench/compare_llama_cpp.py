@@ -3,9 +3,11 @@
 """Speed beside llama.cpp on the same GGUF files, in one alternating run.
 
     bench/compare_llama_cpp.py FILE.gguf… --out bench/results/NAME.json [--repeat 5]
+    bench/compare_llama_cpp.py FILE.gguf… --out … --device vulkan --gpu-layers 99
 
-Needs the PyPI packages llama-cpp-python (built for this machine: CMAKE_ARGS=-DGGML_NATIVE=ON) and
-numpy in the Python that runs it, and a release build of backplane. Each repeat starts both
+Needs the PyPI packages llama-cpp-python (built for this machine: CMAKE_ARGS=-DGGML_NATIVE=ON, for
+the second form also -DGGML_VULKAN=ON) and numpy in the Python that runs it, and a release build of
+backplane. On lavapipe set GGML_VK_VISIBLE_DEVICES=0, since llama.cpp passes over CPU devices. Each repeat starts both
 programs anew, one after the other, in turn; the first of a pair changes every time. Figures are
 medians with the smallest and the largest.
 """
@@ -21,14 +23,14 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def measure_llama(path: str, threads: int, prompt: int, generate: int) -> dict:
+def measure_llama(path: str, threads: int, prompt: int, generate: int, layers: int) -> dict:
     """Runs in a process of its own."""
     import llama_cpp
     import numpy as np
     began = time.perf_counter()
     llama = llama_cpp.Llama(model_path=path, n_ctx=max(prompt, generate + 2), n_batch=512,
                             n_ubatch=512, n_threads=threads, n_threads_batch=threads,
-                            verbose=False)
+                            n_gpu_layers=layers, verbose=False)
     load = time.perf_counter() - began
     ids = np.random.default_rng(1).integers(0, llama.n_vocab(), prompt).tolist()
     llama.reset()
@@ -51,14 +53,15 @@ def measure_llama(path: str, threads: int, prompt: int, generate: int) -> dict:
 
 def run_llama(path, args) -> dict:
     done = subprocess.run([sys.executable, __file__, "--worker", path, str(args.threads),
-                           str(args.prompt), str(args.gen)], capture_output=True, text=True)
+                           str(args.prompt), str(args.gen), str(args.gpu_layers)],
+                          capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def run_backplane(path, args) -> dict:
-    done = subprocess.run([args.program, "bench", path, "--device", "cpu", "--threads",
+    done = subprocess.run([args.program, "bench", path, "--device", args.device, "--threads",
                            str(args.threads), "--prompt", str(args.prompt), "--gen",
                            str(args.gen), "--repeat", "1", "--json"],
                           capture_output=True, text=True)
@@ -106,12 +109,14 @@ def compare(path, args) -> dict:
 
 def main() -> None:
     if len(sys.argv) > 1 and sys.argv[1] == "--worker":
-        path, threads, prompt, generate = sys.argv[2:6]
-        print(json.dumps(measure_llama(path, int(threads), int(prompt), int(generate))))
+        path, *numbers = sys.argv[2:7]
+        print(json.dumps(measure_llama(path, *map(int, numbers))))
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="+")
     parser.add_argument("--out", required=True)
+    parser.add_argument("--device", default="cpu", help="of backplane")
+    parser.add_argument("--gpu-layers", type=int, default=0, help="of llama.cpp")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--gen", type=int, default=64)
@@ -124,6 +129,7 @@ def main() -> None:
                             text=True).stdout.strip()
     report = {"command": " ".join(["bench/compare_llama_cpp.py",
                                    *[pathlib.Path(f).name for f in args.files],
+                                   "--device", args.device, "--gpu-layers", str(args.gpu_layers),
                                    "--threads", str(args.threads), "--prompt", str(args.prompt),
                                    "--gen", str(args.gen), "--repeat", str(args.repeat)]),
               "date": time.strftime("%Y-%m-%d"), "cpu": cpu, "threads": args.threads,
