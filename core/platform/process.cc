@@ -35,7 +35,9 @@ fs::path program_folder() {
   return failure ? fs::path() : file.parent_path();
 }
 
-bool runs_privileged() { return ::getauxval(AT_SECURE) != 0; }
+bool runs_privileged() {
+  return ::getauxval(AT_SECURE) != 0;
+}
 
 std::optional<std::string> environment(const char* name) {
   if (runs_privileged()) return std::nullopt;
@@ -89,7 +91,8 @@ Status check_owner_and_mode(const fs::path& path) {
                  info.st_uid);
   }
   if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-    return error(Code::kDenied, "'{}' may be written by others; remove that permission (chmod go-w)",
+    return error(Code::kDenied,
+                 "'{}' may be written by others; remove that permission (chmod go-w)",
                  path.native());
   }
   return {};

@@ -43,9 +43,9 @@ class OpenClPrinter final : public Printer {
     raw("#endif\n");
     std::string list;
     for (const Buffer& b : kernel_.buffers) {
-      list += fmt::format("{0}__global {1}uint* restrict a_{2}, const uint o_{2}",
-                          list.empty() ? "" : ", ", b.access == Access::kRead ? "const " : "",
-                          b.name);
+      list +=
+          fmt::format("{0}__global {1}uint* restrict a_{2}, const uint o_{2}",
+                      list.empty() ? "" : ", ", b.access == Access::kRead ? "const " : "", b.name);
     }
     for (const Param& p : kernel_.params) {
       list +=

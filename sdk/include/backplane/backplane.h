@@ -161,9 +161,9 @@ BP_API bp_status bp_model_describe(const bp_model* model, bp_model_info* out, bp
 /* ---- text ----------------------------------------------------------------------------------- */
 
 /* Flags for turning text into tokens. */
-#define BP_TEXT_NO_BOS 1u        /* do not put the model's first token before the text */
-#define BP_TEXT_PARSE_SPECIAL 2u /* "<|eot|>" in the text means that token. Never for user input \
-                                  */
+#define BP_TEXT_NO_BOS 1u /* do not put the model's first token before the text */
+/* "<|eot|>" in the text means that token. Never for user input. */
+#define BP_TEXT_PARSE_SPECIAL 2u
 
 /* Token ids of a text. Writes up to `capacity` ids and sets *count to how many there are; call
  * with capacity 0 to size the array. */
