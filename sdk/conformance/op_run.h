@@ -100,8 +100,9 @@ class Bench {
                           const Bytes& after) const;
 
   const Context& context_;
-  Queue queue_;
+  // The queue goes first at the end: a check that gave up may have left work on it.
   Buffer arena_;
+  Queue queue_;
   std::vector<Place> inputs_, outputs_;
   Place workspace_;
   // Records of the launch under way.
