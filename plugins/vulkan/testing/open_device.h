@@ -137,9 +137,10 @@ class Vulkan : public ::testing::Test {
   }
   void TearDown() override {
     if (device_ == nullptr) return;
+    // First what may still use the others: an upload that nobody waited for.
+    EXPECT_EQ(streams().destroy(stream_, nullptr), BP_OK);
     for (bp_buffer* buffer : buffers_) EXPECT_EQ(memory().free(buffer, nullptr), BP_OK);
     for (bp_module* module : modules_) EXPECT_EQ(modules().unload(module, nullptr), BP_OK);
-    EXPECT_EQ(streams().destroy(stream_, nullptr), BP_OK);
     EXPECT_EQ(unwrap(device_)->pending_reads.load(), 0u);
     EXPECT_EQ(streams().timeline_destroy(timeline_, nullptr), BP_OK);
     EXPECT_EQ(devices().close(device_, nullptr), BP_OK);
