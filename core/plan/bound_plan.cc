@@ -93,6 +93,7 @@ Result<std::vector<BoundPlan::Choice>> BoundPlan::match_device(uint32_t device) 
         provider.plugin->id(), "matching", provider.plugin->kernel_api().match, provider.target,
         ops.data(), uint64_t{sizeof(bp_op)}, static_cast<uint32_t>(ops.size()), ranges_.data(),
         static_cast<uint32_t>(ranges_.size()), answers.data(), uint64_t{sizeof(bp_match)});
+    if (status.code() == Code::kExhausted) return Status(status);
     if (!status.ok()) {  // a broken provider must not take the device down with it
       log::warning("{}", status.message());
       continue;

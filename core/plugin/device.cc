@@ -33,7 +33,7 @@ Result<std::shared_ptr<Device>> Device::open(const DeviceEntry& entry,
   BP_TRY(Status(entry.usable).with_context("device '{}'", entry.id));
   std::shared_ptr<Device> device(new Device(entry));
   BP_TRY(device->open_context().with_context("device '{}'", entry.id));
-  device->bind_providers(plugins);
+  BP_TRY(device->bind_providers(plugins).with_context("device '{}'", entry.id));
   return device;
 }
 
@@ -53,7 +53,7 @@ Status Device::open_context() {
   return {};
 }
 
-void Device::bind_providers(const std::vector<Plugin*>& plugins) {
+Status Device::bind_providers(const std::vector<Plugin*>& plugins) {
   for (Plugin* plugin : plugins) {
     if (!plugin->has_kernels()) continue;
     bp_bind_info info{};
@@ -72,12 +72,14 @@ void Device::bind_providers(const std::vector<Plugin*>& plugins) {
     bp_target* target = nullptr;
     const Status status =
         call_plugin(plugin->id(), "binding", plugin->kernel_api().bind, &info, &target);
+    if (status.code() == Code::kExhausted) return status;
     if (status.ok() && target != nullptr) {
       providers_.push_back({plugin, target});
     } else {
       log::debug("kernels of '{}' are not for {}: {}", plugin->id(), entry_.id, status.message());
     }
   }
+  return {};
 }
 
 Device::~Device() {

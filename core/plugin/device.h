@@ -88,7 +88,8 @@ class Device {
  private:
   explicit Device(const DeviceEntry& entry) : entry_(entry) {}
   Status open_context();
-  void bind_providers(const std::vector<Plugin*>& plugins);
+  // A provider that the device is not for is left out; EXHAUSTED when memory ran out.
+  Status bind_providers(const std::vector<Plugin*>& plugins);
 
   DeviceEntry entry_;
   bp_device* handle_ = nullptr;

@@ -58,14 +58,17 @@ Result<Regex> Regex::compile(std::string_view pattern) {
   const std::string translated = BP_TRY(translate_pattern(pattern));
   int number = 0;
   PCRE2_SIZE offset = 0;
+  auto impl = std::make_unique<Impl>();
   pcre2_compile_context* context = pcre2_compile_context_create(nullptr);
   if (context == nullptr) return error(Code::kExhausted, "no memory for a regular expression");
   pcre2_set_newline(context, PCRE2_NEWLINE_LF);
-  auto impl = std::make_unique<Impl>();
   impl->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
                                  PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
                                  &number, &offset, context));
   pcre2_compile_context_free(context);
+  if (impl->code == nullptr && number == PCRE2_ERROR_HEAP_FAILED) {
+    return error(Code::kExhausted, "no memory for a regular expression");
+  }
   if (impl->code == nullptr) {
     PCRE2_UCHAR words[256] = {};
     pcre2_get_error_message(number, words, sizeof words);
