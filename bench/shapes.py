@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import pathlib
+import platform
 import subprocess
 import sys
 import tempfile
@@ -53,7 +54,12 @@ def main() -> None:
             timings = json.loads(out)["timings"]
             runs.append({"seconds": seconds, "peak_rss_bytes": rss, **timings})
         size = pathlib.Path(model).stat().st_size
-    report = {"file": pathlib.Path(args.file).name, "quant": args.quant, "ctx": args.ctx,
+    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo")
+                if line.startswith("model name")), platform.processor())
+    report = {"command": f"bench/shapes.py {pathlib.Path(args.file).name} --quant {args.quant} "
+                         f"--tokens {args.tokens} --ctx {args.ctx}",
+              "machine": f"{cpu}, {os.cpu_count()} processors",
+              "file": pathlib.Path(args.file).name, "quant": args.quant, "ctx": args.ctx,
               "date": time.strftime("%Y-%m-%d"), "file_bytes": size,
               "convert_seconds": convert_s, "convert_peak_rss_bytes": convert_rss,
               "estimate": estimate, "runs": runs,

@@ -16,7 +16,6 @@ from library import Library
 from program import BUILD, DEMO, SANITIZED, ProgramTest
 
 BACKEND = os.environ["BP_BACKEND"]
-REQUIRED = bool(os.environ.get("BP_BACKEND_REQUIRED"))  # a stand-in: it cannot be absent
 FULL = os.environ.get("BACKPLANE_TEST_FULL") == "1"
 TOKENS = 64 if FULL else 24
 BOUND = 1e-2  # of the largest logit
@@ -87,17 +86,9 @@ class Backend(ProgramTest):
         ours = {"XDG_CACHE_HOME": cache, "BACKPLANE_CPU_ISA": "reference"}
         cls.env = {**cls.env, **ours}
         os.environ.update(ours)  # for the library in this process
-        of_backend = [x for x in cls.call_json("devices") if x["plugin"] == BACKEND]
-        usable = [x for x in of_backend if x["usable"]]
-        if not usable:
-            reason = of_backend[0]["reason"] if of_backend else "no such plugin was built"
-            super().tearDownClass()
-            if REQUIRED:
-                raise AssertionError(f"the stand-in for {BACKEND} is not usable: {reason}")
-            print(f"skipped: backend {BACKEND} is not usable: {reason}", flush=True)
-            raise unittest.SkipTest(reason)
-        cls.device = usable[0]["id"]
-        print(f"{cls.device}: {usable[0]['name']}, {usable[0]['driver']}", flush=True)
+        found = cls.usable_device(BACKEND)
+        cls.device = found["id"]
+        print(f"{cls.device}: {found['name']}, {found['driver']}", flush=True)
 
     def run_on(self, device, *more, model=None, cache=None):
         env = {**self.env, "XDG_CACHE_HOME": str(cache)} if cache else self.env

@@ -45,6 +45,21 @@ class ProgramTest(unittest.TestCase):
         return json.loads(cls.call(*args, "--json", **more).stdout)
 
     @classmethod
+    def usable_device(cls, backend):
+        """The first device of a backend as `devices` tells of it; skips the class where there is
+        none, but for a stand-in (BP_BACKEND_REQUIRED), which cannot be absent."""
+        of_backend = [x for x in cls.call_json("devices") if x["plugin"] == backend]
+        for device in of_backend:
+            if device["usable"]:
+                return device
+        reason = of_backend[0]["reason"] if of_backend else "no such plugin was built"
+        cls._folder.cleanup()  # tearDownClass is not called when setUpClass fails
+        if os.environ.get("BP_BACKEND_REQUIRED"):
+            raise AssertionError(f"the stand-in for {backend} is not usable: {reason}")
+        print(f"skipped: backend {backend} is not usable: {reason}", flush=True)
+        raise unittest.SkipTest(reason)
+
+    @classmethod
     def demo(cls, quant="q4_g32"):
         """The demo checkpoint, converted once for the class."""
         path = cls.folder / f"demo-{quant}.bpm"

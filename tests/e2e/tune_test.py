@@ -24,16 +24,7 @@ class Tune(ProgramTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        of_backend = [x for x in cls.call_json("devices") if x["plugin"] == BACKEND]
-        usable = [x for x in of_backend if x["usable"]]
-        if not usable:
-            reason = of_backend[0]["reason"] if of_backend else "no such plugin was built"
-            super().tearDownClass()
-            if REQUIRED:
-                raise AssertionError(f"the stand-in for {BACKEND} is not usable: {reason}")
-            print(f"skipped: backend {BACKEND} is not usable: {reason}", flush=True)
-            raise unittest.SkipTest(reason)
-        cls.device = usable[0]["id"]
+        cls.device = cls.usable_device(BACKEND)["id"]
         cls.model = cls.demo("q8_g32")
         cls.untuned = cls.say()
         cls.found = cls.tune()
