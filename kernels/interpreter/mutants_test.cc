@@ -93,6 +93,15 @@ TEST_P(Mutants, are_all_caught) {
   cases.push_back(testing::gemv_case(
       {.format = "f16", .rows = 5, .columns = 600, .glu = true, .activation = Activation::kSilu},
       {128, 64, 1, 1}, 5));
+  cases.push_back(testing::gemv_case({.format = "q8_g32",
+                                      .int8 = true,
+                                      .rows = 96,
+                                      .columns = 512,
+                                      .tokens = 2,
+                                      .glu = true,
+                                      .write_int8 = true,
+                                      .activation = Activation::kSilu},
+                                     {128, 16, 8, 1}, 13, 3, 0));
   // A super-block's eighths and halves; minima; experts and their sum; repeated maxima.
   cases.push_back(testing::gemv_case({.format = "q2_k", .int8 = true, .rows = 5, .columns = 512},
                                      {64, 16, 1, 1}, 6));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kernels/library/quantize.h"
 #include "kernels/library/weights.h"
 
 namespace bp::kernels {
@@ -52,9 +53,12 @@ class GemvBuilder {
   std::vector<Val> load_x(uint32_t token, Val index,
                           const std::vector<WeightElement>& elements) const;
   void finish_rows();
+  Val finished(const std::vector<std::vector<Val>>& sums, uint32_t token, Val y_row);
+  void store_quantized(const std::vector<std::vector<Val>>& sums);
   void store(Val token, Val row, Val y);
   Val pick(const std::vector<Val>& values) const;
   uint32_t halves() const { return s_.glu ? 2 : 1; }
+  uint32_t group_rows() const { return d_.threads / d_.lanes_per_row * d_.rows_per_thread; }
   uint32_t y_rows() const { return s_.y_rows != 0 ? s_.y_rows : s_.rows; }
   // The row of x of one of the tokens. Past the last it is read again, and the result dropped.
   Val x_row(uint32_t t) const { return s_.tokens == 1 ? x_row0_ : min(x_row0_ + t, tokens_ - 1); }
@@ -66,7 +70,7 @@ class GemvBuilder {
   Builder k_;
   const uint32_t chunk_, chunks_;
   std::vector<Buf> planes_, up_planes_;
-  Buf x_, x_scales_, ids_, expert_weights_, bias_, residual_, y_;
+  Buf x_, x_scales_, ids_, expert_weights_, bias_, residual_, y_, y_scales_;
   Val lane_, row0_, token0_, x_row0_, tokens_;
   Val first_row_ = 0, matrix_row_ = 0;  // of the expert's matrix among all rows
   std::vector<Row> rows_;               // [halves, rows_per_thread]
@@ -88,6 +92,11 @@ void GemvBuilder::declare() {
   x_row0_ = token0_ = k_.group_y() * s_.tokens;
   if (sink_) return;
   if (s_.residual && !s_.residual_in_place) residual_ = k_.in("residual");
+  if (s_.write_int8) {
+    y_ = k_.out("y_int8");
+    y_scales_ = k_.out("y_scales");
+    return;
+  }
   y_ = s_.residual && s_.residual_in_place ? k_.in_out("y") : k_.out("y");
 }
 
@@ -107,7 +116,7 @@ void GemvBuilder::place_thread() {
 
 void GemvBuilder::place_rows() {
   rows_.clear();
-  const bool exact = s_.rows % (d_.threads / d_.lanes_per_row * d_.rows_per_thread) == 0;
+  const bool exact = s_.rows % group_rows() == 0;
   for (uint32_t half = 0; half < halves(); ++half) {
     const bool second = half == 1;
     for (uint32_t r = 0; r < d_.rows_per_thread; ++r) {
@@ -246,6 +255,45 @@ void GemvBuilder::store(Val token, Val row, Val y) {
   y_.store(at, y);
 }
 
+// The value of this lane's row, from the sums of its thread's rows [half × token][row].
+Val GemvBuilder::finished(const std::vector<std::vector<Val>>& sums, uint32_t token, Val y_row) {
+  Val y = pick(sums[token]);
+  if (s_.bias) y = y + bias_.f32(y_row);
+  y = activate(s_.activation, y);
+  if (s_.glu) {
+    Val up = pick(sums[s_.tokens + token]);
+    if (s_.bias) up = up + bias_.f32(y_row + y_rows());
+    y = y * up;
+  }
+  return soft_cap(y, s_.softcap);
+}
+
+// The group's rows meet in shared memory, [token, row], and leave it four to a thread.
+void GemvBuilder::store_quantized(const std::vector<std::vector<Val>>& sums) {
+  const uint32_t rows = group_rows(), vectors = rows / 4, all = vectors * s_.tokens;
+  Shared values = k_.shared("values", kF32, rows * s_.tokens);
+  const Val in_group = k_.tid() / d_.lanes_per_row * d_.rows_per_thread + lane_;
+  k_.when(lane_ < d_.rows_per_thread, [&] {
+    // Rows past the last have its weights; their blocks are dropped below.
+    const Val y_row = min(row0_ + lane_, s_.rows - 1) + first_row_;
+    for (uint32_t t = 0; t < s_.tokens; ++t) {
+      values.store(in_group + t * rows, finished(sums, t, y_row));
+    }
+  });
+  k_.barrier();
+  const Val at = min(k_.tid(), all - 1), token = at / vectors, vector = at % vectors;
+  std::vector<Val> four;
+  for (uint32_t i = 0; i < 4; ++i) four.push_back(values.load(at * 4 + i));
+  const Val first = k_.group_x() * vectors + vector;
+  const Val index = (token0_ + token) * (y_rows() / 4) + first_row_ / 4 + first;
+  store_int8(k_, y_, y_scales_, index, make_vec(four), [&](const std::function<void()>& body) {
+    Val mine = k_.tid() < all;
+    if (s_.rows % rows != 0) mine = mine & (first < s_.rows / 4);
+    if (s_.tokens > 1) mine = mine & (token0_ + token < tokens_);
+    k_.when(mine, body);
+  });
+}
+
 void GemvBuilder::finish_rows() {
   const uint32_t held = d_.rows_per_thread;
   std::vector<std::vector<Val>> sums(halves() * s_.tokens);  // [half × token][row of the thread]
@@ -257,21 +305,14 @@ void GemvBuilder::finish_rows() {
       }
     }
   }
+  if (s_.write_int8) return store_quantized(sums);
   const Val row = row0_ + lane_;
-  const bool exact = s_.rows % (d_.threads / d_.lanes_per_row * held) == 0;
+  const bool exact = s_.rows % group_rows() == 0;
   const Val mine = exact ? lane_ < held : (lane_ < held) & (row < s_.rows);
   k_.when(mine, [&] {
     const Val y_row = row + first_row_;
     for (uint32_t t = 0; t < s_.tokens; ++t) {
-      Val y = pick(sums[t]);
-      if (s_.bias) y = y + bias_.f32(y_row);
-      y = activate(s_.activation, y);
-      if (s_.glu) {
-        Val up = pick(sums[s_.tokens + t]);
-        if (s_.bias) up = up + bias_.f32(y_row + y_rows());
-        y = y * up;
-      }
-      y = soft_cap(y, s_.softcap);
+      const Val y = finished(sums, t, y_row);
       // A group's first token is always there: the grid has no more than it needs.
       if (t == 0) {
         store(token0_, y_row, y);
@@ -348,6 +389,10 @@ Status check(const GemvSpec& s, const GemvSchedule& d, const WeightReader* reade
     return refuse("1 to 8 rows a thread, and no more than lanes");
   }
   if (d.unroll > kMaxUnroll) return refuse("unrolled too far");
+  if (s.write_int8 && (s.residual || s.experts.count != 0)) {
+    return refuse("int8 results have no residual and no experts");
+  }
+  if (s.write_int8 && !schedules_int8(s, d)) return refuse("int8 results come in whole blocks");
   const GemvExperts& experts = s.experts;
   if (experts.count > kMaxMatrices || experts.used == 0 ||
       (experts.count != 0 && experts.used > experts.count) ||
@@ -378,7 +423,25 @@ GemvSchedule default_schedule(const GemvSpec& spec, const Caps& caps) {
   d.rows_per_thread = spec.glu || spec.tokens > 4 ? 1 : 2;
   d.threads = std::max<uint32_t>(std::min<uint32_t>(128, caps.max_threads), caps.subgroup_size);
   d.unroll = spec.tokens == 1 ? 2 : 1;
+  if (!spec.write_int8) return d;
+  // A group has to hold whole blocks of rows: more threads, then more rows a thread, then fewer
+  // lanes a row.
+  const uint32_t most = std::min<uint32_t>(spec.tokens > 4 ? 256 : 512, caps.max_threads);
+  while (!schedules_int8(spec, d) && d.threads * 2 <= most) d.threads *= 2;
+  if (!schedules_int8(spec, d)) {
+    d.rows_per_thread = 2;
+    d.unroll = 1;
+  }
+  while (!schedules_int8(spec, d) && d.lanes_per_row > 4) d.lanes_per_row /= 2;
   return d;
+}
+
+bool schedules_int8(const GemvSpec& spec, const GemvSchedule& schedule) {
+  if (schedule.lanes_per_row == 0 || schedule.threads < schedule.lanes_per_row) return false;
+  const uint32_t rows = schedule.threads / schedule.lanes_per_row * schedule.rows_per_thread;
+  const uint32_t y_rows = spec.y_rows != 0 ? spec.y_rows : spec.rows;
+  return rows != 0 && rows % kActivationBlock == 0 && spec.rows % kActivationBlock == 0 &&
+         y_rows % kActivationBlock == 0 && uint64_t{rows} / 4 * spec.tokens <= schedule.threads;
 }
 
 uint32_t gemv_groups(const GemvSpec& spec, const GemvSchedule& schedule) {

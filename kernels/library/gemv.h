@@ -39,6 +39,7 @@ struct GemvSpec {
   bool bias = false;         // added before the activation
   bool residual = false;     // added last
   bool residual_in_place = false;  // y is also the residual
+  bool write_int8 = false;  // y as int8, see quantize.h; rows, y_rows and first_row in whole blocks
   Activation activation = Activation::kNone;
   float softcap = 0.0f;
   GemvExperts experts = {};
@@ -53,6 +54,9 @@ struct GemvSchedule {
 };
 GemvSchedule default_schedule(const GemvSpec& spec, const Caps& caps);
 
+// Whether the groups of a schedule end on whole blocks of int8: what write_int8 asks for.
+bool schedules_int8(const GemvSpec& spec, const GemvSchedule& schedule);
+
 // Workgroups in x. In y there are ceil(T / spec.tokens) of them.
 uint32_t gemv_groups(const GemvSpec& spec, const GemvSchedule& schedule);
 
@@ -61,7 +65,8 @@ uint32_t gemv_groups(const GemvSpec& spec, const GemvSchedule& schedule);
 using GemvSink = std::function<void(Builder&, Val token, Val row, Val value)>;
 
 // Buffers in order: the weight's planes; the planes of up (separate_up); x [T, K] f32, or x_int8
-// and x_scales; bias (glu: [2F]); residual [T, N]; y [T, N] f32 (in place: read and written).
+// and x_scales; bias (glu: [2F]); residual [T, N]; y [T, N] f32 (in place: read and written), or
+// with write_int8 y_int8 and y_scales.
 // Params: tokens u32 (T); first_row u32, the row of y that row 0 of the bound weight belongs to, so
 // that a matrix larger than what a device can bind is launched part by part (with `glu` only where
 // up is bound separately). With experts there are no params, and after x come ids [T, k] i32 and,

@@ -119,6 +119,49 @@ TEST_P(Gemv, gated_pairs_and_soft_caps) {
   }
 }
 
+TEST_P(Gemv, results_as_int8) {
+  uint64_t seed = 600;
+  for (uint32_t tokens : {1u, 3u, 8u}) {
+    for (bool separate : {false, true}) {
+      GemvSpec spec{.format = format(),
+                    .rows = separate ? 96u : 64u,
+                    .columns = std::max(64u, block()),
+                    .tokens = tokens,
+                    .glu = true,
+                    .separate_up = separate,
+                    .bias = separate,
+                    .write_int8 = true,
+                    .activation = Activation::kSilu};
+      spec.int8 = tokens == 3 && find_weight_reader(format())->has_int8();
+      const GemvSchedule schedule = default_schedule(spec, caps());
+      ASSERT_TRUE(schedules_int8(spec, schedule)) << tokens;
+      expect_right(spec, schedule, caps(), ++seed);
+    }
+  }
+}
+
+TEST_P(Gemv, int8_results_of_a_part_of_a_matrix) {
+  uint64_t seed = 700;
+  for (uint32_t at_once : {1u, 4u}) {
+    const GemvSpec spec{.format = format(),
+                        .rows = 96,
+                        .y_rows = 192,
+                        .columns = std::max(64u, block()),
+                        .tokens = at_once,
+                        .glu = true,
+                        .separate_up = true,
+                        .write_int8 = true,
+                        .activation = Activation::kGelu};
+    // Groups of 64 rows, the last of which is half empty; some tokens of the last are missing.
+    const auto made = testing::gemv_case(spec, {128, 8, 4, 1}, ++seed, 2 * at_once + 1, 64);
+    ASSERT_TRUE(made.ok()) << made.status().to_string();
+    if (made->kernel.buffers.size() > caps().max_buffers) continue;
+    const auto legal = legalize(made->kernel, caps());
+    ASSERT_TRUE(legal.ok()) << legal.status().to_string();
+    EXPECT_EQ(testing::run_interpreted(*made, *legal, seed), "");
+  }
+}
+
 TEST(GemvSpecs, impossible_ones_are_refused) {
   const GemvSchedule d;
   EXPECT_FALSE(build_gemv({.format = "q9", .rows = 8, .columns = 64}, d).ok());
@@ -132,6 +175,10 @@ TEST(GemvSpecs, impossible_ones_are_refused) {
   EXPECT_FALSE(build_gemv({.rows = 8, .columns = 64}, {128, 48, 2, 1}).ok());
   EXPECT_FALSE(build_gemv({.rows = 8, .columns = 64}, {128, 2, 4, 1}).ok());
   EXPECT_FALSE(build_gemv({.rows = 8, .columns = 64, .glu = true}, d).ok());
+  // Groups of 8 rows hold no block of 32; 40 rows are no whole blocks.
+  EXPECT_FALSE(build_gemv({.rows = 64, .columns = 64, .write_int8 = true}, {128, 32, 2, 1}).ok());
+  EXPECT_FALSE(build_gemv({.rows = 40, .columns = 64, .write_int8 = true}, {128, 8, 2, 1}).ok());
+  EXPECT_TRUE(build_gemv({.rows = 64, .columns = 64, .write_int8 = true}, {128, 8, 2, 1}).ok());
 }
 
 TEST(GemvTraffic, weights_are_read_once) {

@@ -51,6 +51,16 @@ TEST_P(Space, gemv_of_every_kind_stays_within_the_device) {
         expect_runnable(gemv_space(spec, caps(), kMost),
                         [&](const GemvSchedule& d) { return build_gemv(spec, d); });
       }
+      const GemvSpec gated{.format = format,
+                           .rows = 4096,
+                           .columns = 2048,
+                           .tokens = tokens,
+                           .glu = true,
+                           .write_int8 = true,
+                           .activation = Activation::kSilu};
+      const auto space = gemv_space(gated, caps(), kMost);
+      for (const GemvSchedule& d : space) EXPECT_TRUE(schedules_int8(gated, d));
+      expect_runnable(space, [&](const GemvSchedule& d) { return build_gemv(gated, d); });
     }
   }
 }

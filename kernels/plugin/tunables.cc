@@ -122,7 +122,8 @@ Tunable tunable_gemv(const GemvSpec& spec, const Caps& caps, const std::string& 
   Tunable out;
   out.family = "gemv";
   out.key = key;
-  out.title = product_title("gemv", spec.format, spec.int8, spec.glu, spec.rows, spec.columns);
+  out.title = product_title("gemv", spec.format, spec.int8, spec.glu, spec.rows, spec.columns) +
+              (spec.write_int8 ? " to int8" : "");
   out.tokens = tokens;
   out.standard = values_of(default_schedule(spec, caps));
   Buffers buffers;
@@ -133,7 +134,12 @@ Tunable tunable_gemv(const GemvSpec& spec, const Caps& caps, const std::string& 
   if (spec.bias) buffers.add(Content::kFloats, y_rows * (spec.glu ? 2 : 1) * 4);
   const bool updates = spec.residual && spec.residual_in_place;
   if (spec.residual && !updates) buffers.add(Content::kFloats, tokens * y_rows * 4);
-  buffers.add(updates ? Content::kUpdated : Content::kOutput, tokens * y_rows * 4);
+  if (spec.write_int8) {
+    buffers.add(Content::kOutputQuants, tokens * y_rows);
+    buffers.add(Content::kOutputScales, tokens * y_rows / kActivationBlock * 8);
+  } else {
+    buffers.add(updates ? Content::kUpdated : Content::kOutput, tokens * y_rows * 4);
+  }
   const OneLaunch how{buffers.in_order(), {spec.tokens, 0}};
   out.buffers = buffers.take();
   out.space = [spec, caps](uint32_t most) { return all_values(gemv_space(spec, caps, most)); };

@@ -260,6 +260,43 @@ Result<Case> norm_case(const NormSpec& spec, const NormSchedule& schedule, uint3
   return out;
 }
 
+namespace {
+
+// Some of the rows of a y [tokens, all].
+struct SomeRows {
+  size_t all = 0, first = 0, count = 0;
+};
+
+// Quants in buffer `at` and their scales behind it; rows beside `some` must be as they were.
+std::string check_quantized_rows(const std::vector<Words>& b, const std::vector<Words>& before,
+                                 size_t at, const std::vector<double>& want, const SomeRows& some) {
+  const size_t tokens = want.size() / some.all;
+  for (size_t t = 0; t < tokens; ++t) {
+    for (size_t block = 0; block < some.all / kActivationBlock; ++block) {
+      const size_t row = block * kActivationBlock, element = t * some.all + row;
+      const auto word = [](const Words& words, size_t first, size_t count) {
+        const auto from = words.begin() + static_cast<std::ptrdiff_t>(first);
+        return Words(from, from + static_cast<std::ptrdiff_t>(count));
+      };
+      const size_t quants = element / 4, pair = element / kActivationBlock * 2;
+      if (row < some.first || row >= some.first + some.count) {
+        if (word(b[at], quants, 8) != word(before[at], quants, 8) ||
+            word(b[at + 1], pair, 2) != word(before[at + 1], pair, 2)) {
+          return fmt::format("row {} was written", row);
+        }
+        continue;
+      }
+      const auto from = want.begin() + static_cast<std::ptrdiff_t>(element);
+      const std::string wrong = check_quantized(word(b[at], quants, 8), word(b[at + 1], pair, 2),
+                                                std::vector<double>(from, from + kActivationBlock));
+      if (!wrong.empty()) return fmt::format("token {}, row {}: {}", t, row, wrong);
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
 Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint64_t seed,
                        uint32_t all_tokens, uint32_t first_row) {
   Random random(seed);
@@ -269,7 +306,8 @@ Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint6
       fmt::format("{}_{}x{}_x{}_t{}l{}r{}u{}{}{}{}{}", out.kernel.name, spec.rows, spec.columns,
                   all_tokens, schedule.threads, schedule.lanes_per_row, schedule.rows_per_thread,
                   schedule.unroll, spec.int8 ? "_int8" : "", spec.bias ? "_bias" : "",
-                  spec.residual ? "_residual" : "", spec.separate_up ? "_up" : "");
+                  spec.residual ? "_residual" : "", spec.separate_up ? "_up" : "") +
+      (spec.write_int8 ? "_to_int8" : "");
   out.grid_x = gemv_groups(spec, schedule);
   out.grid_y = (all_tokens + spec.tokens - 1) / spec.tokens;
   out.params = {all_tokens, first_row};
@@ -290,6 +328,7 @@ Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint6
   const bool in_place = spec.residual && spec.residual_in_place;
   if (spec.residual && !in_place) out.buffers.push_back(words_of(residual));
   out.buffers.push_back(in_place ? words_of(residual) : poison(tokens * y_rows));
+  const size_t y_at = out.buffers.size() - 1;
 
   // What the launch leaves alone keeps what was there.
   const std::vector<float> before = floats_of(out.buffers.back());
@@ -313,6 +352,14 @@ Result<Case> gemv_case(const GemvSpec& spec, const GemvSchedule& schedule, uint6
       if (spec.residual) y += residual[t * y_rows + at];
       (*want)[t * y_rows + at] = y;
     }
+  }
+  if (spec.write_int8) {
+    out.buffers[y_at] = poison(tokens * y_rows / 4);
+    out.buffers.push_back(poison(tokens * y_rows / kActivationBlock * 2));
+    out.check = [=, before = out.buffers](const std::vector<Words>& b) {
+      return check_quantized_rows(b, before, y_at, *want, {y_rows, first_row, rows});
+    };
+    return out;
   }
   const Words untouched = out.buffers.back();
   out.check = [=](const std::vector<Words>& b) -> std::string {
@@ -413,6 +460,12 @@ Status add_weight_samples(const Caps& caps, std::vector<Case>* cases) {
               .glu = true,
               .activation = Activation::kSilu};
       out.push_back(BP_TRY(gemv_case(spec, default_schedule(spec, caps), ++seed)));
+      spec.rows = 64;
+      spec.columns = large ? 256u : 288u;
+      spec.int8 = find_weight_reader(format)->has_int8();
+      spec.write_int8 = true;
+      spec.tokens = 2;
+      out.push_back(BP_TRY(gemv_case(spec, default_schedule(spec, caps), ++seed, 3, 0)));
       // Rows 5 to 13 of 20, five tokens by fours.
       spec = {.format = format,
               .rows = 9,

@@ -8,6 +8,7 @@
 
 #include "kernels/library/gemm.h"
 #include "kernels/library/gemv.h"
+#include "kernels/library/quantize.h"
 #include "kernels/library/weights.h"
 #include "kernels/plugin/ops/vendor_product.h"
 #include "kernels/plugin/planner.h"
@@ -39,9 +40,10 @@ void use_rows(Program* program, const Product& p, uint32_t input, uint64_t first
 }
 
 std::string key_of(const GemvSpec& s) {
-  return fmt::format("gemv {} {}/{}x{} t{} int8 {} glu {}{} bias {} residual {} act {} cap {}",
+  return fmt::format("gemv {} {}/{}x{} t{} int8 {} glu {}{} bias {} residual {} act {} cap {}{}",
                      s.format, s.rows, s.y_rows, s.columns, s.tokens, s.int8, s.glu, s.separate_up,
-                     s.bias, s.residual, static_cast<int>(s.activation), s.softcap);
+                     s.bias, s.residual, static_cast<int>(s.activation), s.softcap,
+                     s.write_int8 ? " to int8" : "");
 }
 
 // One part of the rows, whose planes are those of weights[first_use …].
@@ -50,14 +52,30 @@ struct Part {
   uint64_t first_row = 0;
   size_t first_use = 0;
   int32_t bias_plane = -1;
+  bool whole_blocks = false;  // of int8, this part and all others
 };
 
 Argument staging(const Product& p) {
   return {Argument::kWorkspace, 0, 0, p.staging_bytes};
 }
 
+// How a product that is read as int8 becomes that: by itself, or from the workspace.
+enum class Int8Output : uint8_t { kNone, kItself, kStaged };
+
+// The same for all parts of a product, since one launch quantizes what all of them staged.
+Int8Output int8_output(const Product& p, const Part& part, GemvSpec spec, const Planner& planner) {
+  if (!p.writes_int8) return Int8Output::kNone;
+  if (!part.whole_blocks) return Int8Output::kStaged;
+  spec.write_int8 = true;
+  const uint32_t planes = find_weight_format(spec.format)->plane_count * (spec.separate_up ? 2 : 1);
+  const uint32_t buffers = planes + (p.reads_int8 ? 2 : 1) + (spec.bias ? 1 : 0) + 2;
+  const bool fits = buffers <= planner.caps().max_buffers &&
+                    schedules_int8(spec, default_schedule(spec, planner.caps()));
+  return fits ? Int8Output::kItself : Int8Output::kStaged;
+}
+
 void bind_part(const Product& p, const Part& part, const Program& program, bool small,
-               Launch* launch) {
+               Int8Output output_kind, Launch* launch) {
   const uint32_t uses = part.spec.separate_up ? 2 : 1;
   const uint32_t last = program.plane(part.first_use + uses);
   launch->arguments.reserve(kMaxBuffers);
@@ -73,7 +91,12 @@ void bind_part(const Product& p, const Part& part, const Program& program, bool 
   if (part.bias_plane >= 0) {
     launch->arguments.push_back(weight(static_cast<uint32_t>(part.bias_plane)));
   }
-  launch->arguments.push_back(small && p.writes_int8 ? staging(p) : output(0));
+  if (output_kind == Int8Output::kItself) {
+    launch->arguments.push_back(quants(output(0), p.y_layout));
+    launch->arguments.push_back(scales(output(0), p.y_layout));
+  } else {
+    launch->arguments.push_back(output_kind == Int8Output::kStaged ? staging(p) : output(0));
+  }
   launch->params = {{p.tokens, 1, 1, 0}, Count::of(part.first_row)};
 }
 
@@ -83,11 +106,13 @@ Result<Launch> gemv_launch(const Product& p, const Part& part, uint32_t tokens, 
   GemvSpec spec = part.spec;
   spec.tokens = tokens;
   spec.int8 = small && p.reads_int8;
+  const Int8Output to = small ? int8_output(p, part, spec, planner) : Int8Output::kNone;
+  spec.write_int8 = to == Int8Output::kItself;
   const auto [schedule, key] =
       planner.schedule<GemvSchedule>(tunable_gemv(spec, planner.caps(), key_of(spec)));
   Launch launch;
   launch.kernel = BP_TRY(planner.kernel(key, [&] { return build_gemv(spec, schedule); }));
-  bind_part(p, part, program, small, &launch);
+  bind_part(p, part, program, small, to, &launch);
   launch.grid_x = Count::of(gemv_groups(spec, schedule));
   launch.grid_y = {p.tokens, tokens, 1, 0};
   return launch;
@@ -118,10 +143,15 @@ Result<Launch> gemm_launch(const Product& p, const Part& part, uint64_t tokens,
       tunable_gemm(spec, standard, tokens, planner.caps(), key_of(s) + " gemm"));
   Launch launch;
   launch.kernel = BP_TRY(planner.kernel(key, [&] { return build_gemm(spec, schedule); }));
-  bind_part(p, part, program, false, &launch);
+  bind_part(p, part, program, false, Int8Output::kNone, &launch);
   launch.grid_x = {p.tokens, schedule.tile_tokens, 1, 0};
   launch.grid_y = Count::of(gemm_groups(spec, schedule, 1).y);
   return launch;
+}
+
+bool writes_workspace(const Launch& launch) {
+  return std::any_of(launch.arguments.begin(), launch.arguments.end(),
+                     [](const Argument& a) { return a.source == Argument::kWorkspace; });
 }
 
 // Variants by the size of a pass, without launches yet.
@@ -206,6 +236,11 @@ Result<Program> plan_product(const Product& p, Planner& planner) {
       BP_TRY(planner.rows_at_once(format, merged ? 2 * p.rows : p.rows, p.spec.columns));
   const bool split_halves = merged && at_once < 2 * p.rows;
   if (merged) at_once = std::min(at_once, p.rows);
+  if (p.writes_int8 && at_once < p.rows && at_once >= kActivationBlock) {
+    at_once -= at_once % kActivationBlock;
+  }
+  const bool whole_blocks =
+      p.rows % kActivationBlock == 0 && (at_once >= p.rows || at_once % kActivationBlock == 0);
   const int32_t bias_plane =
       p.has_bias ? static_cast<int32_t>(use_whole(&program, 2, format_of(ops::Format::kF32),
                                                   p.spec.glu ? 2 * p.rows : p.rows))
@@ -226,7 +261,7 @@ Result<Program> plan_product(const Product& p, Planner& planner) {
     program.rival_key = rival_key(whole, program.variants.back().max_tokens);
   }
   for (uint64_t first = 0; first < p.rows; first += at_once) {
-    Part part{p.spec, first, program.weights.size(), bias_plane};
+    Part part{p.spec, first, program.weights.size(), bias_plane, whole_blocks};
     GemvSpec& spec = part.spec;
     spec.rows = static_cast<uint32_t>(std::min(at_once, p.rows - first));
     spec.y_rows = static_cast<uint32_t>(p.rows);
@@ -248,6 +283,7 @@ Result<Program> plan_product(const Product& p, Planner& planner) {
   program.workspace_bytes = std::max(p.staging_bytes, has_rival ? vendor.bytes : 0);
   for (size_t v = 0; p.writes_int8 && v < program.variants.size(); ++v) {
     if (v >= std::size(kTokensAtOnce)) break;
+    if (!writes_workspace(program.variants[v].launches.front())) continue;
     program.variants[v].launches.push_back(
         BP_TRY(quantize_launch(p.tokens, p.rows, staging(p), p.y_layout, planner)));
   }
