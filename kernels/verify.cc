@@ -243,7 +243,11 @@ Status Verifier::control(const Inst& inst) const {
 
 Status Verifier::collective(const Inst& inst) const {
   if (inst.op == Op::kBarrier) {
-    return need((inst.imm & kBarrierShared) != 0 && inst.imm <= 3, inst, "has unknown flags");
+    constexpr uint64_t kGroup = kBarrierShared | kBarrierGlobal;
+    return need(inst.imm == kBarrierShared || inst.imm == kGroup ||
+                    inst.imm == (kGroup | kBarrierRelease) ||
+                    inst.imm == (kGroup | kBarrierAcquire),
+                inst, "has unknown flags");
   }
   if (!is_number({inst.type.kind, 1}) || arg(inst, 0) != inst.type) {
     return wrong(inst, "needs one number or vector");
@@ -387,6 +391,11 @@ Status verify_for(const Kernel& kernel, const Caps& caps) {
   }
   if (kernel.subgroup_size != 0 && kernel.subgroup_size != caps.subgroup_size) {
     return refuse("threads in a subgroup", kernel.subgroup_size, caps.subgroup_size);
+  }
+  if (orders_groups(kernel) && !caps.device_barrier) {
+    return error(Code::kFailedPrecondition,
+                 "kernel '{}' orders groups, which '{}' has no barriers for", kernel.name,
+                 caps.name);
   }
   for (const Inst& inst : kernel.insts) {
     const bool matrix = inst.op >= Op::kFragFill && inst.op < Op::kCount;

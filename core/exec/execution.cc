@@ -59,7 +59,7 @@ Result<MemoryEstimate> estimate_memory(const BoundPlan& plan) {
   for (uint32_t d = 0; d < plan.devices().size(); ++d) {
     if (!used[d]) continue;
     estimate.resident_bytes += plan.memory(d).resident_bytes;
-    estimate.workspace_bytes += plan.memory(d).workspace_bytes;
+    estimate.workspace_bytes += plan.memory(d).workspace_bytes + plan.memory(d).zeroed_bytes;
     estimate.arena_bytes += BP_TRY(arena_bytes(flat, limits));
   }
   // Inputs exist on each device that reads them, states on one.
@@ -139,7 +139,21 @@ void Execution::renew(Lane& lane) noexcept {
       api.timeline_create(lane.device->handle(), &lane.timeline, &detail) != BP_OK) {
     log::error("{} cannot go on after a failure: {}", lane.device->id(), detail.text);
     broken_ = true;
+    return;
   }
+  const Status cleared = clear(lane);
+  if (cleared.ok()) return;
+  log::error("{} cannot go on after a failure: {}", lane.device->id(), cleared.message());
+  broken_ = true;
+}
+
+// What stopped half-way may have left counts behind.
+Status Execution::clear(Lane& lane) {
+  if (!lane.zeroed) return {};
+  lane.pending = true;
+  return call_plugin(lane.device->entry().plugin->id(), "clearing memory",
+                     lane.device->stream_api().fill, lane.stream, lane.zeroed.handle(), uint64_t{0},
+                     lane.zeroed.bytes(), uint32_t{0});
 }
 
 Status Execution::create_lane(uint32_t index) {
@@ -156,6 +170,11 @@ Status Execution::create_lane(uint32_t index) {
   const uint64_t workspace = plan_->memory(index).workspace_bytes;
   if (workspace != 0) {
     lane.workspace = BP_TRY(device.allocate(workspace, false).with_context("workspace"));
+  }
+  const uint64_t zeroed = plan_->memory(index).zeroed_bytes;
+  if (zeroed != 0) {
+    lane.zeroed = BP_TRY(device.allocate(zeroed, false).with_context("zeroed memory"));
+    BP_TRY(clear(lane));
   }
   lane.own.resize(plan_->flat().plan().values()->size());
   lane.input_place.resize(lane.own.size());
@@ -495,6 +514,7 @@ Status Execution::run_steps(const std::atomic<bool>* cancel) {
     launch.outputs = step.outputs.data();
     launch.symbols = symbols_.data();
     launch.workspace = {lane.workspace.handle(), 0, lane.workspace.bytes()};
+    launch.zeroed = {lane.zeroed.handle(), 0, lane.zeroed.bytes()};
     lane.pending = true;
     const Status status = call_plugin(placement.provider->id(), "running a kernel",
                                       placement.provider->kernel_api().enqueue, plan_->kernel(i),

@@ -78,6 +78,7 @@ class Execution {
     uint64_t signalled = 0;
     Buffer arena;
     Buffer workspace;
+    Buffer zeroed;
     std::vector<Buffer> own;  // by value: states that live on this device
     // Inputs lie together, so that a short pass brings them to the device in one write.
     Buffer inputs;
@@ -105,6 +106,7 @@ class Execution {
   Status find_logits();
 
   void renew(Lane& lane) noexcept;
+  Status clear(Lane& lane);
   Status check(const Batch& batch) const;
   Status check_sequences(const Batch& batch) const;
   void set_symbols(const Batch& batch);

@@ -101,7 +101,10 @@ class Measurement {
       BP_TRY(call_plugin(provider.plugin->id(), "matching", api.match, provider.target, &op.op,
                          uint64_t{sizeof(bp_op)}, 1u, static_cast<const bp_symbol_range*>(nullptr),
                          0u, &answer, uint64_t{sizeof(bp_match)}));
-      if (answer.verdict != BP_MATCH_YES || answer.workspace_bytes != 0) continue;
+      if (answer.verdict != BP_MATCH_YES || answer.workspace_bytes != 0 ||
+          answer.zeroed_bytes != 0) {
+        continue;
+      }
       provider_ = &provider;
       bp_weight none{};
       none.size = sizeof none;

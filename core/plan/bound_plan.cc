@@ -177,6 +177,7 @@ Status BoundPlan::assign(const std::vector<std::vector<Choice>>& choices, bool s
     targets_[i] = choice.provider.target;
     PlanMemory& memory = memory_[device_of[i]];
     memory.workspace_bytes = std::max(memory.workspace_bytes, choice.match.workspace_bytes);
+    memory.zeroed_bytes = std::max<uint64_t>(memory.zeroed_bytes, choice.match.zeroed_bytes);
     memory.resident_bytes += choice.match.resident_bytes;
   }
   return {};

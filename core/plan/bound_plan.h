@@ -44,6 +44,7 @@ struct StepPlacement {
 
 struct PlanMemory {
   uint64_t workspace_bytes = 0;  // per session, largest of the device's kernels
+  uint64_t zeroed_bytes = 0;     // likewise, of memory that kernels find zero and leave so
   uint64_t resident_bytes = 0;   // held by kernels beyond the mapped weights
 };
 

@@ -120,6 +120,9 @@ class Builder {
   // All threads of the group meet; shared memory (and with `global` buffers) written before is
   // visible after.
   void barrier(bool global = false);
+  // The same with `global`, and an order between groups (kBarrierRelease and kBarrierAcquire).
+  void release_barrier() { meet(kBarrierShared | kBarrierGlobal | kBarrierRelease); }
+  void acquire_barrier() { meet(kBarrierShared | kBarrierGlobal | kBarrierAcquire); }
   // Combines x over each run of `width` consecutive threads (a power of two that divides the
   // group); all of them receive the result. Bit-identical on every device: always the same tree.
   Val reduce(ReduceOp op, Val x, uint32_t width);
@@ -156,6 +159,7 @@ class Builder {
   struct KeyEqual {
     bool operator()(const Inst& a, const Inst& b) const noexcept;
   };
+  void meet(uint64_t flags) { emit(Op::kBarrier, kNoType, {}, flags); }
   Val push(const Inst& inst);
   bool fold(Inst* inst, Val* out);
   bool fold_identity(const Inst& inst, Val* out);

@@ -9,7 +9,8 @@
 //   - fragments whose threads disagree on index or stride (their accesses count as those of one
 //     thread that is none of the group's, since nobody says which thread moves which element);
 //   - races: two accesses of a word, one of them a write and not both atomic, that no barrier (with
-//     the global flag for buffers) separates, or that come from different groups;
+//     the global flag for buffers) separates, or that come from different groups unless the later
+//     one has acquired what the earlier one released (kBarrierRelease in ir.h);
 //   - NaN or infinity out of finite operands, integer division by zero, shifts beyond 31, casts out
 //     of range, loops that cannot end.
 // The first finding ends the run: FAILED_PRECONDITION with the finding's name first, then the

@@ -45,13 +45,16 @@ Status Machine::prepare() {
     global_shadow_[i].reset(bindings_[i].words.size(), bindings_[i].initialized);
   }
   group_ = kFirstGroup;
+  orders_groups_ = orders_groups(kernel_);
   return {};
 }
 
 Status Machine::run_group(uint32_t x, uint32_t y) {
   group_x_ = x;
   group_y_ = y;
-  shared_epoch_ = global_epoch_ = 0;
+  shared_epoch_ = global_epoch_ = released_ = 0;
+  known_.clear();
+  met_.clear();
   mask_.assign(kernel_.threads, 1);
   frames_.clear();
   for (size_t i = 0; i < shared_.size(); ++i) shared_shadow_[i].reset(shared_[i].size(), false);
@@ -260,10 +263,18 @@ Status Machine::access_global(ValueId at, uint32_t t) {
       BP_TRY(fault(shadow.atomic(word, who), at, t, name, word));
       *reg(at, t) = memory;
       memory += v;
+      if (orders_groups_) meet(static_cast<uint32_t>(inst.imm), word);
     }
     if (binding.written != nullptr) (*binding.written)[word] = 1;
   }
   return {};
+}
+
+// An atomic passes on what groups before it released, and what this one has.
+void Machine::meet(uint32_t buffer, uint64_t word) {
+  Known& there = words_[{buffer, word}];
+  met_.add(there);
+  if (released_ != 0) there.learn(group_, released_);
 }
 
 Status Machine::access_shared(ValueId at, uint32_t t) {
@@ -390,6 +401,8 @@ Status Machine::collective(ValueId at) {
     ++counters_.barriers;
     ++shared_epoch_;
     if ((inst.imm & kBarrierGlobal) != 0) ++global_epoch_;
+    if ((inst.imm & kBarrierRelease) != 0) released_ = global_epoch_;
+    if ((inst.imm & kBarrierAcquire) != 0) known_.add(met_);
   } else if (inst.op == Op::kGroupReduce) {
     reduce(at);
   } else {

@@ -2,7 +2,9 @@
 // One workgroup of the interpreter: registers of all lanes, the mask stack, shared memory.
 #pragma once
 
+#include <map>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "kernels/interpreter/interpreter.h"
@@ -53,7 +55,10 @@ class Machine {
   Status finding(const char* name, ValueId at, uint32_t thread, std::string detail) const;
   Status fault(Fault fault, ValueId at, uint32_t thread, const std::string& where,
                uint64_t word) const;
-  Accessor accessor(uint32_t thread, uint32_t epoch) const { return {group_, thread, epoch}; }
+  Accessor accessor(uint32_t thread, uint32_t epoch) const {
+    return {group_, thread, epoch, orders_groups_ ? &known_ : nullptr};
+  }
+  void meet(uint32_t buffer, uint64_t word);
 
   const Kernel& kernel_;
   std::span<const Binding> bindings_;
@@ -70,6 +75,12 @@ class Machine {
   std::vector<Shadow> global_shadow_;
   uint32_t group_ = 0, group_x_ = 0, group_y_ = 0;
   uint32_t shared_epoch_ = 0, global_epoch_ = 0;
+  // Order between groups: what this one has released, has met at words since its last acquire, and
+  // knows since then; and what groups had released and known when they last changed each word.
+  bool orders_groups_ = false;
+  uint32_t released_ = 0;
+  Known known_, met_;
+  std::map<std::pair<uint32_t, uint64_t>, Known> words_;
 };
 
 }  // namespace bp::kernels

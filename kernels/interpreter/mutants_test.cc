@@ -50,6 +50,10 @@ std::vector<Mutant> mutants(const Kernel& kernel) {
       case Op::kBarrier:  // replaced by something that does nothing
         target = {Op::kConst, kU32, {kNoValue, kNoValue, kNoValue, kNoValue}, 0};
         out.push_back({"dropped " + name, changed});
+        if (inst.imm <= (kBarrierShared | kBarrierGlobal)) break;
+        changed = kernel;
+        changed.insts[at].imm = kBarrierShared | kBarrierGlobal;
+        out.push_back({"no order between groups by " + name, changed});
         break;
       case Op::kShuffleXor:
         target.imm = inst.imm == 1 ? 2 : inst.imm / 2;
@@ -93,15 +97,6 @@ TEST_P(Mutants, are_all_caught) {
   cases.push_back(testing::gemv_case(
       {.format = "f16", .rows = 5, .columns = 600, .glu = true, .activation = Activation::kSilu},
       {128, 64, 1, 1}, 5));
-  cases.push_back(testing::gemv_case({.format = "q8_g32",
-                                      .int8 = true,
-                                      .rows = 96,
-                                      .columns = 512,
-                                      .tokens = 2,
-                                      .glu = true,
-                                      .write_int8 = true,
-                                      .activation = Activation::kSilu},
-                                     {128, 16, 8, 1}, 13, 3, 0));
   // A super-block's eighths and halves; minima; experts and their sum; repeated maxima.
   cases.push_back(testing::gemv_case({.format = "q2_k", .int8 = true, .rows = 5, .columns = 512},
                                      {64, 16, 1, 1}, 6));
@@ -128,9 +123,27 @@ TEST_P(Mutants, are_all_caught) {
   cases.push_back(testing::gemm_case(
       {.rows = 16, .columns = 64, .bias = true},
       {16, 16, 32, 1, 1, 1, 1, caps.matrix ? caps.subgroup_size : 32}, 15, 0, 9));
+  if (caps.device_barrier && caps.max_buffers >= kJoiningBuffers && caps.subgroup_size <= 32) {
+    cases.push_back(testing::attention_case({.heads = 2,
+                                             .kv_heads = 1,
+                                             .head_dim = 32,
+                                             .page_size = 4,
+                                             .scale = 0.4f,
+                                             .write_int8 = true},
+                                            {32, 2, 3, 1}, 14));
+  }
   // Reductions in shared memory would bring barriers of their own and, for a maximum that cancels
   // out, differences that do not show.
   if (caps.subgroup_size >= 8 && caps.subgroup_size <= 32) {
+    cases.push_back(testing::gemv_case({.format = "q8_g32",
+                                        .int8 = true,
+                                        .rows = 96,
+                                        .columns = 512,
+                                        .tokens = 2,
+                                        .glu = true,
+                                        .write_int8 = true,
+                                        .activation = Activation::kSilu},
+                                       {128, 16, 8, 1}, 13, 3, 0));
     cases.push_back(testing::prompt_attention_case(
         {.heads = 2, .kv_heads = 1, .head_dim = 32, .page_size = 4, .window = 9, .scale = 0.4f},
         {4, 2, 8, 2, 1, 16}, {7, 4}, {24, 4}, 8));

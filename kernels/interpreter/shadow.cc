@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Happens-before on words: groups are never ordered, threads of a group by barrier epochs.
+// Happens-before on words: groups are ordered by what they know of each other, threads of a group
+// by barrier epochs.
 #include "kernels/interpreter/shadow.h"
 
 namespace bp::kernels {
@@ -7,7 +8,8 @@ namespace bp::kernels {
 void Shadow::History::note(const Accessor& who) {
   if (any_) {
     if (last_.group != who.group) {
-      several_groups_ = true;
+      // Ordered before this one, the others no longer matter: who follows this one follows them.
+      several_groups_ = several_groups_ || !who.follows(last_);
       several_threads_ = false;
     } else if (last_.epoch != who.epoch) {
       several_threads_ = false;  // earlier epochs are ordered before whatever comes
@@ -17,11 +19,13 @@ void Shadow::History::note(const Accessor& who) {
   }
   any_ = true;
   last_ = who;
+  last_.known = nullptr;  // it may be gone later
 }
 
 bool Shadow::History::conflicts(const Accessor& who) const {
   if (!any_) return false;
-  if (several_groups_ || last_.group != who.group) return true;
+  if (several_groups_) return true;
+  if (last_.group != who.group) return !who.follows(last_);
   return last_.epoch == who.epoch && (several_threads_ || last_.thread != who.thread);
 }
 

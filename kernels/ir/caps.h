@@ -34,6 +34,7 @@ struct Caps {
   bool matrix = false;         // subgroups multiply fragments of 16 × 16 halves with f32 sums
   // A launch may begin before the one before it has ended: its text waits before it touches memory.
   bool early_launch = false;
+  bool device_barrier = false;  // barriers that release and acquire between groups; see ir.h
 };
 
 // Devices that exist, reduced to what matters here. The first is the floor: a Raspberry Pi 5's

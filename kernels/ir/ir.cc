@@ -2,6 +2,7 @@
 // Tables and small queries of the kernel IR.
 #include "kernels/ir/ir.h"
 
+#include <algorithm>
 #include <iterator>
 
 namespace bp::kernels {
@@ -92,6 +93,12 @@ uint64_t shared_bytes(const Kernel& kernel) noexcept {
     total += (uint64_t{array.count} * array.element.lanes * 4 + 15) & ~uint64_t{15};
   }
   return total;
+}
+
+bool orders_groups(const Kernel& kernel) noexcept {
+  return std::any_of(kernel.insts.begin(), kernel.insts.end(), [](const Inst& inst) {
+    return inst.op == Op::kBarrier && (inst.imm & (kBarrierRelease | kBarrierAcquire)) != 0;
+  });
 }
 
 Result<std::vector<ValueId>> match_brackets(const Kernel& kernel) {

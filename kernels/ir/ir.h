@@ -130,7 +130,7 @@ enum class Op : uint8_t {
   kElse,
   kEndIf,
   // Whole group.
-  kBarrier,      // imm: kBarrierShared, or with kBarrierGlobal
+  kBarrier,      // imm: kBarrierShared, or with kBarrierGlobal and one of the two below
   kGroupReduce,  // x; imm: width | ReduceOp << 32
   kShuffleXor,   // x; imm: lane mask; only in legalized kernels
   // Fragments; operands are the same for all threads that hold one. imm: shared array. Index and
@@ -146,6 +146,11 @@ enum class Op : uint8_t {
 enum class ReduceOp : uint8_t { kAdd, kMin, kMax };
 inline constexpr uint64_t kBarrierShared = 1;
 inline constexpr uint64_t kBarrierGlobal = 2;
+// Order between groups, which only atomics carry: what a group wrote to buffers before a release is
+// seen after an acquire by a group whose atomic, before the acquire, met a word that an atomic of
+// the first changed after the release.
+inline constexpr uint64_t kBarrierRelease = 4;
+inline constexpr uint64_t kBarrierAcquire = 8;
 
 using ValueId = uint32_t;
 inline constexpr ValueId kNoValue = ~ValueId{0};
@@ -220,6 +225,9 @@ Result<std::vector<ValueId>> match_brackets(const Kernel& kernel);
 std::string type_text(Type type);
 // A listing for people and for golden tests, one instruction a line.
 std::string dump(const Kernel& kernel);
+// Whether work of one group waits for what another wrote: releases and acquires.
+bool orders_groups(const Kernel& kernel) noexcept;
+
 // Changes whenever the meaning of the kernel may have changed. Stable between processes.
 uint64_t hash(const Kernel& kernel) noexcept;
 

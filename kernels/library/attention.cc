@@ -65,13 +65,16 @@ class AttentionBuilder {
   std::vector<Val> load_row(Buf cache, Val row) const;
   void key(Val j, Val valid);
   void join();
+  void join_parts();
+  void declare_y();
+  uint32_t partial_lanes() const { return s_.head_dim % 4 == 0 ? 4 : 1; }
   uint32_t runs() const { return d_.threads / l_.lanes; }
 
   const AttentionSpec& s_;
   const AttentionSchedule& d_;
   const RowLayout l_;
   Builder k_;
-  Buf q_, keys_, values_, starts_, lengths_, y_, scales_, partial_, sums_;
+  Buf q_, keys_, values_, starts_, lengths_, y_, scales_, partial_, sums_, counts_;
   PageTable table_;
   CacheSource source_;
   Val sequences_, lane_, run_, token_, first_head_, kv_head_, split_;
@@ -87,11 +90,14 @@ void AttentionBuilder::declare() {
   lengths_ = k_.in("context_length");
   table_.pages = k_.in("page_table");
   if (d_.splits == 1) {
-    y_ = k_.out(s_.write_int8 ? "y_int8" : "y");
-    if (s_.write_int8) scales_ = k_.out("y_scales");
+    declare_y();
   } else {
-    partial_ = k_.out("partial");
-    sums_ = k_.out("partial_sums");
+    partial_ = d_.joins != 0 ? k_.in_out("partial") : k_.out("partial");
+    sums_ = d_.joins != 0 ? k_.in_out("partial_sums") : k_.out("partial_sums");
+    if (d_.joins != 0) {
+      declare_y();
+      counts_ = k_.in_out("counts");
+    }
   }
   sequences_ = k_.param_u32("sequences");
   table_.blocks = k_.param_u32("blocks");
@@ -109,6 +115,11 @@ void AttentionBuilder::declare() {
   first_head_ = k_.group_x() % groups * d_.heads_per_group;
   kv_head_ = first_head_ / (s_.heads / s_.kv_heads);
   split_ = k_.group_y();
+}
+
+void AttentionBuilder::declare_y() {
+  y_ = k_.out(s_.write_int8 ? "y_int8" : "y");
+  if (s_.write_int8) scales_ = k_.out("y_scales");
 }
 
 void AttentionBuilder::place() {
@@ -190,35 +201,98 @@ void AttentionBuilder::join() {
     k_.loop(0, runs(), 1,
             [&](Val r) { total.set(fma(sums.load(r), exp2(largest.load(r) - top), total)); });
     const Val out_row = token_ * s_.heads + first_head_ + h;
-    const auto joined = [&](Val element) {
-      const Var sum = k_.var(0.0f);
+    // The sums of some neighbours of the row, before they are divided by the total.
+    const auto joined = [&](Val first, uint32_t count) {
+      std::vector<Var> sum;
+      for (uint32_t e = 0; e < count; ++e) sum.push_back(k_.var(0.0f));
       k_.loop(0, runs(), 1, [&](Val r) {
-        sum.set(fma(acc.load(r * s_.head_dim + element), exp2(largest.load(r) - top), sum));
+        const Val weight = exp2(largest.load(r) - top);
+        for (uint32_t e = 0; e < count; ++e)
+          sum[e].set(fma(acc.load(r * s_.head_dim + first + e), weight, sum[e]));
       });
       return sum;
     };
-    if (s_.write_int8) {
+    if (s_.write_int8 && d_.splits == 1) {
       // Four neighbours to a thread; threads beyond the row repeat its end and store nothing.
       const uint32_t vectors = s_.head_dim / 4;
       const Val first = min(k_.tid(), vectors - 1) * 4;
       std::vector<Val> values;
-      for (uint32_t e = 0; e < 4; ++e) values.push_back(joined(first + e).get() / total);
+      for (const Var& sum : joined(first, 4)) values.push_back(sum.get() / total);
       store_int8(k_, y_, scales_, out_row * vectors + k_.tid(), make_vec(values),
                  [&](const std::function<void()>& body) { k_.when(k_.tid() < vectors, body); });
       continue;
     }
-    k_.loop(k_.tid(), s_.head_dim, d_.threads, [&](Val element) {
-      const Var sum = joined(element);
+    // What is joined later is read as vectors, and a buffer has one width.
+    const uint32_t width = d_.joins != 0 ? partial_lanes() : 1;
+    k_.loop(k_.tid(), s_.head_dim / width, d_.threads, [&](Val i) {
+      std::vector<Val> values;
+      for (const Var& sum : joined(i * width, width)) values.push_back(sum.get());
       if (d_.splits == 1) {
-        y_.store(out_row * s_.head_dim + element, sum.get() / total);
+        y_.store(out_row * s_.head_dim + i, values[0] / total);
       } else {
-        partial_.store((out_row * d_.splits + split_) * s_.head_dim + element, sum.get());
+        const Val place = (out_row * d_.splits + split_) * (s_.head_dim / width) + i;
+        partial_.store(place, width == 1 ? values[0] : make_vec(values));
       }
     });
     if (d_.splits == 1) continue;
     k_.when(k_.tid() == 0, [&] {
       sums_.store(out_row * d_.splits + split_, make_vec({as_u32(top), as_u32(total)}));
     });
+  }
+}
+
+// The group that ends last of those with the same token and heads joins their parts. All groups run
+// what follows, so that none waits alone; to the others there are no parts, and they store nothing.
+void AttentionBuilder::join_parts() {
+  const uint32_t heads = d_.heads_per_group, pairs = heads * d_.splits;
+  Shared order = k_.shared("order", kU32, 1);
+  Shared part = k_.shared("part", {Kind::kF32, 2}, pairs);
+  k_.release_barrier();
+  k_.when(k_.tid() == 0, [&] {
+    const Val before = counts_.atomic_add(k_.group_x(), k_.constant(Kind::kU32, 1));
+    order.store(0, before);
+  });
+  k_.acquire_barrier();
+  const Val is_last = order.load(0) == d_.splits - 1;
+  // For the next launch: zero again.
+  k_.when(is_last & (k_.tid() == 0),
+          [&] { counts_.atomic_add(k_.group_x(), k_.constant(Kind::kU32, 0u - d_.splits)); });
+  const Val first_row = token_ * s_.heads + first_head_;
+  const Val parts = select(is_last, k_.constant(Kind::kU32, d_.splits), 0u);
+  k_.loop(k_.tid(), parts * heads, d_.threads,
+          [&](Val i) { part.store(i, as_f32(sums_.u32x2(first_row * d_.splits + i))); });
+  k_.barrier();
+  // Four neighbours to a thread where the width allows; threads without any repeat the last.
+  const uint32_t lanes = partial_lanes(), vectors = s_.head_dim / lanes, all = heads * vectors;
+  for (uint32_t first = 0; first < all; first += d_.threads) {
+    const Val item = k_.tid() + first, at = min(item, all - 1);
+    const Val head = at / vectors, vector = at % vectors, row = first_row + head;
+    const Var top = k_.var(kNothing), total = k_.var(0.0f);
+    std::vector<Var> sum;
+    for (uint32_t l = 0; l < lanes; ++l) sum.push_back(k_.var(0.0f));
+    k_.loop(0, parts, 1, [&](Val i) { top.set(max(top, part.load(head * d_.splits + i)[0])); });
+    k_.loop(
+        0, parts, 1,
+        [&](Val i) {
+          const Val pair = part.load(head * d_.splits + i);
+          const Val weight = exp2(pair[0] - top);
+          total.set(fma(pair[1], weight, total));
+          const Val place = (row * d_.splits + i) * vectors + vector;
+          const Val value = lanes == 4 ? as_f32(partial_.u32x4(place)) : partial_.f32(place);
+          for (uint32_t l = 0; l < lanes; ++l) sum[l].set(fma(value[l], weight, sum[l]));
+        },
+        kCombineUnroll);
+    std::vector<Val> values;
+    for (const Var& s : sum) values.push_back(s.get() / max(total, 1e-30f));
+    const Val out = lanes == 4 ? make_vec(values) : values[0];
+    const auto guarded = [&](const std::function<void()>& body) {
+      k_.when(all % d_.threads == 0 ? is_last : is_last & (item < all), body);
+    };
+    if (s_.write_int8) {
+      store_int8(k_, y_, scales_, row * vectors + vector, out, guarded);
+    } else {
+      guarded([&] { y_.store(row * vectors + vector, out); });
+    }
   }
 }
 
@@ -236,6 +310,7 @@ Result<Kernel> AttentionBuilder::build() {
     key(min(j, end - 1), j < end);
   });
   join();
+  if (d_.joins != 0) join_parts();
   return k_.finish();
 }
 
@@ -255,8 +330,9 @@ Status check(const AttentionSpec& s, const AttentionSchedule& d) {
     return refuse("heads_per_group must divide the heads of a cache head");
   }
   if (d.splits == 0 || d.splits > kMaxSplits) return refuse("1 to 256 splits");
-  if (s.write_int8 && (d.splits != 1 || !can_write_int8(s, d.threads))) {
-    return refuse("int8 needs undivided keys, heads of whole blocks, and a thread for 4 elements");
+  if (d.joins > 1 || (d.joins == 1 && d.splits == 1)) return refuse("one part needs no joining");
+  if (s.write_int8 && !can_write_int8(s, d)) {
+    return refuse("int8 needs undivided or joined keys, heads of whole blocks, and enough threads");
   }
   if (!is_power_of_two(d.threads) || d.threads > kMaxThreads || d.threads < layout_of(s).lanes) {
     return refuse("threads must be a power of two and hold one key");
@@ -266,8 +342,18 @@ Status check(const AttentionSpec& s, const AttentionSchedule& d) {
 
 }  // namespace
 
-bool can_write_int8(const AttentionSpec& spec, uint32_t threads) {
-  return spec.head_dim % kActivationBlock == 0 && threads >= spec.head_dim / 4;
+bool can_write_int8(const AttentionSpec& spec, const AttentionSchedule& schedule) {
+  if (spec.head_dim % kActivationBlock != 0) return false;
+  if (schedule.joins != 0) return schedule.threads % (kActivationBlock / 4) == 0;
+  return schedule.splits == 1 && schedule.threads >= spec.head_dim / 4;
+}
+
+// Whether a group of the device can keep what it needs to join the parts.
+static bool joins_fit(const AttentionSpec& spec, const AttentionSchedule& d, const Caps& caps) {
+  const uint64_t run = spec.head_dim + 2, parts = uint64_t{d.heads_per_group} * d.splits * 2;
+  const uint64_t words = d.threads / layout_of(spec).lanes * run + parts + d.threads;
+  return caps.device_barrier && caps.max_buffers >= kJoiningBuffers &&
+         words * 4 + 1024 <= caps.shared_bytes;
 }
 
 AttentionSchedule default_schedule(const AttentionSpec& spec, const Caps& caps, uint32_t tokens,
@@ -289,6 +375,7 @@ AttentionSchedule default_schedule(const AttentionSpec& spec, const Caps& caps, 
   d.splits = std::clamp((4 * caps.compute_units + groups - 1) / groups, 1u,
                         std::max(1u, context / keys_per_part));
   d.splits = std::min(d.splits, kMaxSplits);
+  d.joins = d.splits > 1 && joins_fit(spec, d, caps) ? 1 : 0;
   return d;
 }
 

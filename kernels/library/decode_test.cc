@@ -168,6 +168,45 @@ TEST_P(Decode, attention_over_pages) {
   expect_right(testing::attention_case(spec, {64, 8, 40}, ++seed));  // more parts than keys
 }
 
+// By whichever group ends last, in any order of groups; where a device has no order between groups
+// or too few buffers, the kernel is refused.
+TEST_P(Decode, attention_joins_its_own_parts) {
+  uint64_t seed = 200;
+  const auto expect_joined = [&](const AttentionSpec& spec, const AttentionSchedule& schedule) {
+    const auto made = testing::attention_case(spec, schedule, ++seed);
+    ASSERT_TRUE(made.ok()) << made.status().to_string();
+    if (!caps().device_barrier || caps().max_buffers < kJoiningBuffers) {
+      EXPECT_FALSE(legalize(made->kernel, caps()).ok());
+      EXPECT_EQ(default_schedule(spec, caps(), 3, 4096).joins, 0u);
+    } else {
+      const auto legal = legalize(made->kernel, caps());
+      ASSERT_TRUE(legal.ok()) << legal.status().to_string();
+      EXPECT_EQ(testing::run_interpreted(*made, *legal, seed), "");
+    }
+    EXPECT_EQ(testing::run_interpreted(*made, made->kernel, seed), "");
+  };
+  for (const char* cache : {"f16", "q8"}) {
+    for (uint32_t head_dim : {32u, 96u, 128u}) {
+      for (bool int8 : {false, true}) {
+        AttentionSpec spec{.cache = cache,
+                           .heads = 6,
+                           .kv_heads = 2,
+                           .head_dim = head_dim,
+                           .page_size = 4,
+                           .scale = 0.2f,
+                           .write_int8 = int8};
+        expect_joined(spec, {64, 1, 2, 1});
+        expect_joined(spec, {64, 3, 7, 1});
+        spec.window = 13;
+        expect_joined(spec, {32, 3, 40, 1});  // more parts than keys
+      }
+    }
+  }
+  for (uint32_t head_dim : {6u, 40u}) {
+    expect_joined({.heads = 6, .kv_heads = 2, .head_dim = head_dim, .scale = 0.2f}, {64, 3, 3, 1});
+  }
+}
+
 TEST_P(Decode, attention_parts_are_joined) {
   for (uint32_t splits : {1u, 2u, 7u}) {
     expect_right(
@@ -185,6 +224,9 @@ TEST(DecodeSpecs, impossible_ones_are_refused) {
   AttentionSpec int8{.heads = 2, .kv_heads = 1, .head_dim = 64, .write_int8 = true};
   EXPECT_TRUE(build_attention(int8, {64, 1, 1}).ok());
   EXPECT_FALSE(build_attention(int8, {64, 1, 2}).ok());
+  EXPECT_TRUE(build_attention(int8, {64, 1, 2, 1}).ok());
+  EXPECT_FALSE(build_attention(int8, {64, 1, 1, 1}).ok());  // nothing to join
+  EXPECT_FALSE(build_attention(int8, {64, 1, 2, 2}).ok());
   EXPECT_FALSE(build_attention(int8, {8, 1, 1}).ok());
   int8.head_dim = 48;
   EXPECT_FALSE(build_attention(int8, {64, 1, 1}).ok());

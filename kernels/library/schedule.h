@@ -50,6 +50,7 @@ inline constexpr ScheduleField<AttentionSchedule> kAttentionFields[] = {
     {"threads", &AttentionSchedule::threads},
     {"heads", &AttentionSchedule::heads_per_group},
     {"splits", &AttentionSchedule::splits},
+    {"joins", &AttentionSchedule::joins},
 };
 inline constexpr ScheduleField<NormSchedule> kNormFields[] = {
     {"threads", &NormSchedule::threads},

@@ -90,6 +90,8 @@ Result<Caps> caps_of(const bp_device_info& info, const bp_device_caps& caps) {
   out.compute_units = or_else(caps.compute_units, 1);
   out.matrix = matrix_of(out, caps);
   out.early_launch = out.dialect == DialectId::kCuda && caps.has_early_launch != 0;
+  // OpenCL 1.2 orders nothing between groups of a launch.
+  out.device_barrier = out.dialect != DialectId::kOpenCl;
   return out;
 }
 

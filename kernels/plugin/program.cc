@@ -25,6 +25,7 @@ bp_launch_buffer PreparedKernel::buffer_of(const Argument& argument,
   const bp_operand_buffer& operand =
       argument.source == Argument::kInput    ? launch.inputs[argument.index]
       : argument.source == Argument::kOutput ? launch.outputs[argument.index]
+      : argument.source == Argument::kZeroed ? launch.zeroed
                                              : launch.workspace;
   const uint64_t bytes = argument.bytes != 0               ? argument.bytes
                          : operand.bytes > argument.offset ? operand.bytes - argument.offset
@@ -73,6 +74,10 @@ bp_status PreparedKernel::check(const bp_kernel_launch& launch, bp_error* error)
   if (launch.workspace.bytes < program.workspace_bytes) {
     return glue::fail(error, BP_INVALID_ARGUMENT, "the workspace must have %llu bytes",
                       static_cast<unsigned long long>(program.workspace_bytes));
+  }
+  if (launch.zeroed.bytes < program.zeroed_bytes) {
+    return glue::fail(error, BP_INVALID_ARGUMENT, "the zeroed memory must have %llu bytes",
+                      static_cast<unsigned long long>(program.zeroed_bytes));
   }
   return BP_OK;
 }

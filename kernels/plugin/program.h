@@ -18,11 +18,11 @@ namespace bp::kernels {
 
 // Where a buffer argument comes from.
 struct Argument {
-  enum Source : uint8_t { kInput, kOutput, kWeight, kWorkspace };
+  enum Source : uint8_t { kInput, kOutput, kWeight, kWorkspace, kZeroed };
   Source source = kInput;
   uint32_t index = 0;   // slot of the op; for weights, of the program's planes
   uint64_t offset = 0;  // bytes, beyond the operand's own
-  uint64_t bytes = 0;   // of the workspace's part; others are bound as they are
+  uint64_t bytes = 0;   // of the part of workspace or zeroed; others are bound as they are
 };
 
 // A number of a launch: ⌈value of the dimension / divide⌉ × multiply + plus.
@@ -77,6 +77,7 @@ struct Program {
   std::vector<WeightUse> weights;
   std::vector<InPlace> in_place;
   uint64_t workspace_bytes = 0;
+  uint64_t zeroed_bytes = 0;
   bool is_deterministic = true;
   std::string rival_key;  // what a choice between launches and rivals depends on
 

@@ -177,6 +177,7 @@ bp_match answer_of(const Result<Program>& program, const ops::Op& op, Target& ta
   if (program->is_deterministic) answer.flags |= BP_MATCH_DETERMINISTIC;
   answer.estimated_ns = estimate_ns(*program);
   answer.workspace_bytes = program->workspace_bytes;
+  answer.zeroed_bytes = static_cast<uint32_t>(program->zeroed_bytes);
   for (const WeightUse& use : program->weights) {
     if (!counted->insert({op.inputs[use.input].value, use.range}).second) continue;
     answer.resident_bytes += target.weights.resident_bytes(*use.format, use.range.count);

@@ -230,7 +230,7 @@ namespace {
 // Buffers of an attention trial, by number.
 struct AttentionTrial {
   std::vector<uint32_t> inputs;
-  uint32_t partial = 0, sums = 0, y = 0;
+  uint32_t partial = 0, sums = 0, y = 0, counts = 0;
   std::vector<uint32_t> params;
   uint64_t tokens = 1;
   uint32_t most_splits = 1;
@@ -243,7 +243,7 @@ Result<std::vector<TrialLaunch>> attention_launches(const AttentionSpec& spec,
     return error(Code::kInvalidArgument, "{} parts; there is room for {}", d.splits,
                  trial.most_splits);
   }
-  std::vector<TrialLaunch> out(d.splits == 1 ? 1 : 2);
+  std::vector<TrialLaunch> out(d.splits == 1 || d.joins != 0 ? 1 : 2);
   TrialLaunch& parts = out[0];
   parts.kernel = BP_TRY(build_attention(spec, d));
   parts.buffers = trial.inputs;
@@ -255,6 +255,10 @@ Result<std::vector<TrialLaunch>> attention_launches(const AttentionSpec& spec,
     return out;
   }
   parts.buffers.insert(parts.buffers.end(), {trial.partial, trial.sums});
+  if (d.joins != 0) {
+    parts.buffers.insert(parts.buffers.end(), {trial.y, trial.counts});
+    return out;
+  }
   TrialLaunch& join = out[1];
   join.kernel = BP_TRY(build_attention_combine(spec, d.splits, false));
   join.buffers = {trial.partial, trial.sums, trial.y};
@@ -305,6 +309,7 @@ Tunable tunable_attention(const AttentionSpec& spec, const AttentionSchedule& st
   trial.partial = buffers.add(Content::kTemporary, parts * spec.head_dim * 4);
   trial.sums = buffers.add(Content::kTemporary, parts * 8);
   trial.y = buffers.add(Content::kOutput, tokens * width * 4);
+  trial.counts = buffers.words(std::vector<uint32_t>(tokens * spec.heads));  // zeros, and stay so
   trial.params = {1, static_cast<uint32_t>(pages), static_cast<uint32_t>(pages)};
   out.buffers = buffers.take();
   out.space = [spec, caps, tokens, most_splits](uint32_t most) {

@@ -221,7 +221,12 @@ class CudaPrinter final : public Printer {
     return fmt::format("atomicAdd(&b_{}[{}], {})", kernel_.buffers[buffer].name, index, x);
   }
 
-  std::string barrier(bool) const override { return "__syncthreads();"; }
+  // Fences of a whole device are cumulative: one beside the barrier covers the group's writes.
+  std::string barrier(uint64_t flags) const override {
+    if ((flags & kBarrierRelease) != 0) return "__syncthreads(); __threadfence();";
+    if ((flags & kBarrierAcquire) != 0) return "__threadfence(); __syncthreads();";
+    return "__syncthreads();";
+  }
   std::string await() const override { return early() ? "bp_await();" : ""; }
   std::string unroll(uint64_t factor) const override {
     return fmt::format("#pragma unroll {}", factor);

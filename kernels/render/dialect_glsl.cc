@@ -53,14 +53,18 @@ class GlslPrinter final : public Printer {
     const char* access = b.access == Access::kRead    ? "readonly "
                          : b.access == Access::kWrite ? "writeonly "
                                                       : "";
+    // What one group writes and another reads has to leave the caches of a group's own.
+    const bool coherent = b.access == Access::kReadWrite && orders_groups(kernel_);
     uint32_t seen = widths(buffer);
     if (seen == 0) seen = 1;  // the binding exists even when nothing reads it
     for (uint32_t lanes = 1; lanes <= 4; lanes *= 2) {
       if ((seen & lanes) == 0) continue;
-      raw(fmt::format(
-          "layout(std430, set = 0, binding = {0}) restrict {1}buffer B{0}_{2} {{ {3} b{2}_{4}[]; "
-          "}};\n",
-          buffer, access, lanes, type_name({Kind::kU32, static_cast<uint8_t>(lanes)}), b.name));
+      raw(
+          fmt::format("layout(std430, set = 0, binding = {0}) {5}restrict {1}buffer B{0}_{2} {{ "
+                      "{3} b{2}_{4}[]; "
+                      "}};\n",
+                      buffer, access, lanes, type_name({Kind::kU32, static_cast<uint8_t>(lanes)}),
+                      b.name, coherent ? "coherent " : ""));
     }
   }
 
@@ -150,8 +154,11 @@ class GlslPrinter final : public Printer {
                          const std::string& x) const override {
     return fmt::format("atomicAdd(b1_{}[{}], {})", kernel_.buffers[buffer].name, index, x);
   }
-  std::string barrier(bool global) const override {
-    return global ? "memoryBarrierBuffer(); barrier();" : "barrier();";
+  std::string barrier(uint64_t flags) const override {
+    if ((flags & kBarrierAcquire) != 0) {
+      return "memoryBarrierBuffer(); barrier(); memoryBarrierBuffer();";
+    }
+    return (flags & kBarrierGlobal) != 0 ? "memoryBarrierBuffer(); barrier();" : "barrier();";
   }
   std::string unroll(uint64_t) const override { return "[[unroll]]"; }
 };

@@ -43,6 +43,17 @@ BP_DEVICE void bp_barrier() {
 }
 )";
 
+// Each wave writes back, or forgets, what it holds of the device's memory.
+constexpr std::string_view kOrder = R"(BP_DEVICE void bp_barrier_release() {
+  __builtin_amdgcn_fence(__ATOMIC_RELEASE, "agent");
+  bp_barrier();
+}
+BP_DEVICE void bp_barrier_acquire() {
+  bp_barrier();
+  __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "agent");
+}
+)";
+
 constexpr std::string_view kShuffle =
     R"(BP_DEVICE unsigned int bp_shuffle_xor(unsigned int x, unsigned int mask) {
   unsigned int lane = __builtin_amdgcn_mbcnt_lo(~0u, 0u);
@@ -113,6 +124,7 @@ class HipPrinter final : public Printer {
   void begin() override {
     raw(fmt::format("#define BP_SUBGROUP {}\n", caps_.subgroup_size));
     raw(kPrologue);
+    if (orders_groups(kernel_)) raw(kOrder);
     if (uses(Op::kShuffleXor)) raw(kShuffle);
     if (uses(Op::kFragFill) || uses(Op::kFragLoad)) raw(caps_.subgroup_size == 64 ? kMfma : kWmma);
     if (uses(Op::kDot4)) raw(caps_.arch >= 0x1100 ? kDot11 : kDot);
@@ -229,7 +241,11 @@ class HipPrinter final : public Printer {
         kernel_.buffers[buffer].name, index, x);
   }
 
-  std::string barrier(bool) const override { return "bp_barrier();"; }
+  std::string barrier(uint64_t flags) const override {
+    if ((flags & kBarrierRelease) != 0) return "bp_barrier_release();";
+    if ((flags & kBarrierAcquire) != 0) return "bp_barrier_acquire();";
+    return "bp_barrier();";
+  }
   std::string unroll(uint64_t factor) const override {
     return fmt::format("#pragma unroll {}", factor);
   }

@@ -149,9 +149,9 @@ class OpenClPrinter final : public Printer {
                          const std::string& x) const override {
     return fmt::format("atomic_add(&b_{}[{}], {})", kernel_.buffers[buffer].name, index, x);
   }
-  std::string barrier(bool global) const override {
-    return global ? "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);"
-                  : "barrier(CLK_LOCAL_MEM_FENCE);";
+  std::string barrier(uint64_t flags) const override {
+    return (flags & kBarrierGlobal) != 0 ? "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);"
+                                         : "barrier(CLK_LOCAL_MEM_FENCE);";
   }
   std::string unroll(uint64_t factor) const override {
     return fmt::format("#pragma unroll {}", factor);

@@ -262,7 +262,7 @@ void Printer::statement(ValueId at) {
       --depth_;
       return line("}");
     case Op::kBarrier:
-      return line(barrier((inst.imm & kBarrierGlobal) != 0));
+      return line(barrier(inst.imm));
     default:
       return define(at, expression(at));
   }

@@ -37,7 +37,7 @@ class Printer {
   virtual std::string shuffle(Kind kind, const std::string& x, uint64_t mask) const = 0;
   virtual std::string atomic_add(uint32_t buffer, const std::string& index,
                                  const std::string& x) const = 0;
-  virtual std::string barrier(bool global) const = 0;
+  virtual std::string barrier(uint64_t flags) const = 0;  // kBarrier…, any that caps_ allow
   virtual std::string unroll(uint64_t factor) const = 0;  // a line before `for`, or empty
   // For launches that begin early: the statement after which memory may be touched.
   virtual std::string await() const { return {}; }

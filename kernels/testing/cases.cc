@@ -583,6 +583,12 @@ Result<std::vector<Case>> sample_cases(const Caps& caps) {
                .softcap = 10.0f};
   out.push_back(BP_TRY(attention_case(attention, {64, 1, 3}, 66)));
   out.push_back(BP_TRY(combine_case(attention, 3, false, 67)));
+  if (caps.device_barrier && caps.max_buffers >= kJoiningBuffers) {
+    AttentionSpec joined{.heads = 8, .kv_heads = 2, .head_dim = 64, .scale = 0.125f};
+    out.push_back(BP_TRY(attention_case(joined, {64, 4, 5, 1}, 90)));
+    joined.write_int8 = true;
+    out.push_back(BP_TRY(attention_case(joined, {64, 2, 3, 1}, 91)));
+  }
   attention.head_dim = 96;
   out.push_back(BP_TRY(combine_case(attention, 5, true, 68)));
   out.push_back(BP_TRY(prompt_attention_case(

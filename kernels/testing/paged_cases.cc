@@ -330,9 +330,10 @@ Result<Case> attention_case(const AttentionSpec& spec, const AttentionSchedule& 
                             uint64_t seed) {
   Case out;
   out.kernel = BP_TRY(build_attention(spec, schedule));
-  out.name = fmt::format("attention_{}h{}g{}d_{}_w{}_t{}p{}s{}{}", spec.heads, spec.kv_heads,
+  out.name = fmt::format("attention_{}h{}g{}d_{}_w{}_t{}p{}s{}{}{}", spec.heads, spec.kv_heads,
                          spec.head_dim, spec.cache, spec.window, schedule.threads,
-                         schedule.heads_per_group, schedule.splits, spec.write_int8 ? "_int8" : "");
+                         schedule.heads_per_group, schedule.splits,
+                         schedule.joins != 0 ? "_joins" : "", spec.write_int8 ? "_int8" : "");
   const AttentionData data = attention_data(spec, {2, 0, 1}, {77, 5, 1}, seed);
   out.buffers = {words_of(data.q),    data.k,         data.v, data.query_start,
                  data.context_length, data.page_table};
@@ -340,11 +341,20 @@ Result<Case> attention_case(const AttentionSpec& spec, const AttentionSchedule& 
   out.params = {data.sequences, data.blocks, data.pages};
   out.grid_x = static_cast<uint32_t>(rows / schedule.heads_per_group);
   out.grid_y = schedule.splits;
-  if (spec.write_int8) {
-    out.buffers.push_back(poison(rows * d / 4));
-    out.buffers.push_back(poison(rows * d / 16));
-    out.check = [want = data.want](const std::vector<Words>& b) {
-      return check_quantized(b[6], b[7], want);
+  if (schedule.joins != 0) {
+    out.buffers.push_back(poison(rows * splits * d));
+    out.buffers.push_back(poison(rows * splits * 2));
+  }
+  if (spec.write_int8 || schedule.joins != 0) {
+    const size_t y = out.buffers.size();
+    out.buffers.push_back(poison(rows * d / (spec.write_int8 ? 4 : 1)));
+    if (spec.write_int8) out.buffers.push_back(poison(rows * d / 16));
+    const Words counts(rows / schedule.heads_per_group);
+    if (schedule.joins != 0) out.buffers.push_back(counts);
+    const bool joins = schedule.joins != 0, int8 = spec.write_int8;
+    out.check = [=, want = data.want](const std::vector<Words>& b) -> std::string {
+      if (joins && b.back() != counts) return "counts are left behind";
+      return int8 ? check_quantized(b[y], b[y + 1], want) : compare(floats_of(b[y]), want, 1e-5);
     };
     return out;
   }

@@ -154,6 +154,16 @@ bp_status import_range(Device* device, void* pointer, uint64_t bytes, std::uniqu
   return BP_OK;
 }
 
+// Pages that may not be written, those of a mapped file above all, are tried only where that would
+// pay, on memory that the device shares with the host. Elsewhere they are better copied, and
+// NVIDIA's driver (580.159.04, H100), once it has refused such pages, refuses every allocation
+// after them.
+bool may_import(const Device& device, const bp_import& what) {
+  const bool writable =
+      what.kind == BP_IMPORT_HOST_POINTER && (what.flags & BP_IMPORT_READ_ONLY) == 0;
+  return writable || device.adapter->info.unified_memory != 0;
+}
+
 bp_status query_import(bp_device* handle, const bp_import* what, bp_import_support* out,
                        bp_error* error) {
   return glue::fenced(error, [&]() -> bp_status {
@@ -168,7 +178,7 @@ bp_status query_import(bp_device* handle, const bp_import* what, bp_import_suppo
       support.verdict = BP_IMPORT_COPY;
       std::unique_ptr<Buffer> trial;
       // Some drivers refuse pages of files or pages that may only be read: one of them tells.
-      if (wanted.pointer != nullptr && wanted.length >= alignment &&
+      if (may_import(*device, wanted) && wanted.pointer != nullptr && wanted.length >= alignment &&
           wanted.length % alignment == 0 &&
           reinterpret_cast<uintptr_t>(wanted.pointer) % alignment == 0 &&
           import_range(device, wanted.pointer, alignment, &trial, nullptr) == BP_OK) {
@@ -199,6 +209,11 @@ bp_status import(bp_device* handle, const bp_import* what, bp_buffer** out, bp_e
                         "import takes mapped memory whose address and length are multiples of "
                         "%" PRIu64 " bytes",
                         alignment);
+    }
+    if (!may_import(*device, wanted)) {
+      return glue::fail(error, BP_INCOMPATIBLE,
+                        "a card with memory of its own does not import read-only pages: allocate "
+                        "and write");
     }
     std::unique_ptr<Buffer> buffer;
     if (const bp_status status =

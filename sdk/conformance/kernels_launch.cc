@@ -81,6 +81,9 @@ Verdict refuses_launches_that_do_not_fit(Context& context) {
   const Buffer x = BP_TRY(context.allocate(65'536));
   const Buffer y = BP_TRY(context.allocate(65'536));
   const Buffer workspace = BP_TRY(context.allocate(subject.match.workspace_bytes + 64));
+  const Buffer zeroed = BP_TRY(context.allocate(subject.match.zeroed_bytes + 64));
+  const Bytes zeros(zeroed.bytes());
+  BP_TRY(queue.write(zeroed, 0, zeros));
   const SymbolValues symbols = {4, 1, 1, 12, 8};
   const auto enqueue = [&](auto&& change) {
     bp_operand_buffer inputs[4] = {{x.handle(), 0, x.bytes()}};
@@ -94,6 +97,7 @@ Verdict refuses_launches_that_do_not_fit(Context& context) {
     launch.outputs = outputs;
     launch.symbols = symbols.data();
     launch.workspace = {workspace.handle(), 0, workspace.bytes()};
+    launch.zeroed = {zeroed.handle(), 0, zeroed.bytes()};
     change(launch, inputs, outputs);
     return context.kernel_api().enqueue(op->kernel(), queue.stream(), &launch, nullptr);
   };

@@ -103,7 +103,8 @@ Verdict match_honours_strides(Context& context) {
     for (size_t i = 0; i < records.size(); ++i) {
       const bp_match alone = BP_TRY(match_op(context, records[i], sample_ranges()));
       BP_EXPECT(together[i].verdict == alone.verdict && together[i].flags == alone.flags &&
-                    together[i].workspace_bytes == alone.workspace_bytes,
+                    together[i].workspace_bytes == alone.workspace_bytes &&
+                    together[i].zeroed_bytes == alone.zeroed_bytes,
                 "'{}' is answered differently in an array of larger structs: verdict {} and {}",
                 records[i].name, together[i].verdict, alone.verdict);
       ++ops;

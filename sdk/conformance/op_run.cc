@@ -77,12 +77,11 @@ PreparedOp::~PreparedOp() {
 Result<std::unique_ptr<Bench>> Bench::create(const Context& context, const OpRecord& record,
                                              const SymbolRanges& ranges, const bp_match& match) {
   auto out = std::make_unique<Bench>(context, BP_TRY(Queue::open(context)));
-  BP_TRY(out->lay_out(record, maximum_of(ranges), match.workspace_bytes));
+  BP_TRY(out->lay_out(record, maximum_of(ranges), match));
   return out;
 }
 
-Status Bench::lay_out(const OpRecord& record, const SymbolValues& maximum,
-                      uint64_t workspace_bytes) {
+Status Bench::lay_out(const OpRecord& record, const SymbolValues& maximum, const bp_match& match) {
   const uint64_t alignment =
       std::max<uint64_t>(kOperandAlignment, context_.entry.caps.buffer_offset_alignment);
   uint64_t end = kGuardBytes;
@@ -95,15 +94,17 @@ Status Bench::lay_out(const OpRecord& record, const SymbolValues& maximum,
     inputs_.push_back(operand.is_memory() ? place(operand.bytes(maximum)) : Place{});
   }
   for (const Operand& operand : record.outputs) outputs_.push_back(place(operand.bytes(maximum)));
-  BP_EXPECT(workspace_bytes < (uint64_t{8} << 30), "'{}' wants a workspace of {} bytes",
-            record.name, workspace_bytes);
-  if (workspace_bytes != 0) workspace_ = place(workspace_bytes);
+  BP_EXPECT(match.workspace_bytes < (uint64_t{8} << 30), "'{}' wants a workspace of {} bytes",
+            record.name, match.workspace_bytes);
+  if (match.workspace_bytes != 0) workspace_ = place(match.workspace_bytes);
+  if (match.zeroed_bytes != 0) zeroed_ = place(match.zeroed_bytes);
   arena_ = BP_TRY(context_.allocate(end));
   return {};
 }
 
 Result<Bytes> Bench::image_of(const OpRecord& record, const Launch& launch) const {
   Bytes image(arena_.bytes(), kPoison);
+  std::fill_n(image.begin() + static_cast<ptrdiff_t>(zeroed_.offset), zeroed_.bytes, std::byte{0});
   BP_EXPECT(launch.inputs.size() == record.inputs.size(), "a launch with {} of {} inputs",
             launch.inputs.size(), record.inputs.size());
   for (size_t i = 0; i < inputs_.size(); ++i) {
@@ -137,6 +138,7 @@ bp_kernel_launch Bench::record_of(const Launch& launch) {
   out.outputs = output_records_.data();
   out.symbols = launch.symbols.data();
   out.workspace = operand(workspace_);
+  out.zeroed = operand(zeroed_);
   return out;
 }
 
@@ -172,13 +174,14 @@ Result<Outcome> Bench::examine(const OpRecord& record, const Launch& launch, con
     if (place.bytes == 0 || place.offset > byte || place.offset < best) return;
     best = place.offset;
     const bool inside = byte < place.offset + place.bytes;
-    owner = inside ? fmt::format("inside {} {}, which is only read", kind, index)
+    owner = inside ? fmt::format("inside {} {}, which must be as it was", kind, index)
                    : fmt::format("{} bytes behind the end of {} {}",
                                  byte - place.offset - place.bytes, kind, index);
   };
   for (size_t i = 0; i < inputs_.size(); ++i) name(inputs_[i], "input", i);
   for (size_t i = 0; i < outputs_.size(); ++i) name(outputs_[i], "output", i);
   name(workspace_, "workspace", 0);
+  name(zeroed_, "zeroed memory", 0);
   return fail("'{}' wrote {}", record.name, owner);
 }
 

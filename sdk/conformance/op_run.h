@@ -92,7 +92,7 @@ class Bench {
   struct Place {
     uint64_t offset = 0, bytes = 0;  // at maximum symbols; 0 bytes: not in memory
   };
-  Status lay_out(const OpRecord& record, const SymbolValues& maximum, uint64_t workspace_bytes);
+  Status lay_out(const OpRecord& record, const SymbolValues& maximum, const bp_match& match);
   // The buffer's content before a run.
   Result<Bytes> image_of(const OpRecord& record, const Launch& launch) const;
   bp_kernel_launch record_of(const Launch& launch);
@@ -104,7 +104,7 @@ class Bench {
   Buffer arena_;
   Queue queue_;
   std::vector<Place> inputs_, outputs_;
-  Place workspace_;
+  Place workspace_, zeroed_;
   // Records of the launch under way.
   std::vector<bp_operand_buffer> input_records_, output_records_;
 };

@@ -264,7 +264,7 @@ std::vector<std::string> layout() {
   FIELD(bp_match, resident_bytes);
   FIELD(bp_match, reason);
   FIELD(bp_match, launches);
-  FIELD(bp_match, reserved);
+  FIELD(bp_match, zeroed_bytes);
   TYPE(bp_bind_info);
   FIELD(bp_bind_info, size);
   FIELD(bp_bind_info, device_index);
@@ -291,6 +291,7 @@ std::vector<std::string> layout() {
   FIELD(bp_kernel_launch, outputs);
   FIELD(bp_kernel_launch, symbols);
   FIELD(bp_kernel_launch, workspace);
+  FIELD(bp_kernel_launch, zeroed);
   TYPE(bp_kernel_api);
   FIELD(bp_kernel_api, size);
   FIELD(bp_kernel_api, reserved);
@@ -582,7 +583,7 @@ TEST(Layout, tables_have_no_tail_padding) {
   EXPECT_EQ(sizeof(bp_symbol_range),
             offsetof(bp_symbol_range, maximum) + sizeof(bp_symbol_range::maximum));
   EXPECT_EQ(sizeof(bp_weight), offsetof(bp_weight, digest) + sizeof(bp_weight::digest));
-  EXPECT_EQ(sizeof(bp_match), offsetof(bp_match, reserved) + sizeof(bp_match::reserved));
+  EXPECT_EQ(sizeof(bp_match), offsetof(bp_match, zeroed_bytes) + sizeof(bp_match::zeroed_bytes));
   EXPECT_EQ(sizeof(bp_bind_info),
             offsetof(bp_bind_info, gemm_api) + sizeof(bp_bind_info::gemm_api));
   EXPECT_EQ(sizeof(bp_gemm_info), offsetof(bp_gemm_info, library) + sizeof(bp_gemm_info::library));
@@ -594,7 +595,7 @@ TEST(Layout, tables_have_no_tail_padding) {
   EXPECT_EQ(sizeof(bp_operand_buffer),
             offsetof(bp_operand_buffer, bytes) + sizeof(bp_operand_buffer::bytes));
   EXPECT_EQ(sizeof(bp_kernel_launch),
-            offsetof(bp_kernel_launch, workspace) + sizeof(bp_kernel_launch::workspace));
+            offsetof(bp_kernel_launch, zeroed) + sizeof(bp_kernel_launch::zeroed));
   EXPECT_EQ(sizeof(bp_kernel_api),
             offsetof(bp_kernel_api, placement_release) + sizeof(bp_kernel_api::placement_release));
   EXPECT_EQ(sizeof(bp_plugin_entry),

@@ -161,6 +161,7 @@ inline void bp_await() {}
 inline void __syncthreads() {
   bp_mock_engine->barrier();
 }
+inline void __threadfence() {}  // groups run one after the other as well
 inline unsigned __shfl_xor_sync(unsigned, unsigned x, int mask) {
   return bp_mock_engine->shuffle_xor(x, (unsigned)mask);
 }
@@ -273,6 +274,12 @@ BP_DEVICE int bp_abs(int a) {
 #define bp_group_y() blockIdx.y
 BP_DEVICE void bp_barrier() {
   bp_mock_engine->barrier();
+}
+BP_DEVICE void bp_barrier_release() {
+  bp_barrier();
+}
+BP_DEVICE void bp_barrier_acquire() {
+  bp_barrier();
 }
 BP_DEVICE unsigned int bp_shuffle_xor(unsigned int x, unsigned int mask) {
   return bp_mock_engine->shuffle_xor(x, mask);

@@ -81,10 +81,10 @@ std::string key_of(const AttentionSpec& s) {
 }
 
 // Attention for passes of up to `tokens` tokens, to `y`. With several parts, their results go to
-// the workspace, after its first `used` bytes, and a second launch joins them.
+// the workspace, after its first `staging` bytes, and a second launch or the last group joins them.
 Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tokens,
                                   uint64_t context, const Int8Layout* quantized, uint64_t staging,
-                                  Planner& planner, uint64_t* workspace) {
+                                  Planner& planner, Program* program) {
   const uint64_t width = shape.heads * shape.head_dim;
   const Argument y =
       quantized != nullptr ? Argument{Argument::kWorkspace, 0, 0, staging} : output(0);
@@ -98,6 +98,7 @@ Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tok
   std::string key;
   if (tokens > kDecodeTokens) {
     schedule.splits = 1;
+    schedule.joins = 0;
     key = fmt::format("{} | {}", key_of(spec), describe(values_of(schedule)));
   } else {
     most_splits = std::min(2 * schedule.splits, kMaxSplits);
@@ -108,11 +109,15 @@ Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tok
   }
   if (most_splits > 1) {
     const uint64_t most_rows = tokens * spec.heads * most_splits;
-    *workspace = std::max(*workspace,
-                          used + (most_rows * spec.head_dim * 4 + 255) / 256 * 256 + most_rows * 8);
+    program->workspace_bytes =
+        std::max(program->workspace_bytes,
+                 used + (most_rows * spec.head_dim * 4 + 255) / 256 * 256 + most_rows * 8);
+    // A count for the groups of each token and heads; by most heads there may be.
+    if (planner.caps().device_barrier) {
+      program->zeroed_bytes = std::max(program->zeroed_bytes, tokens * spec.heads * 4);
+    }
   }
-  spec.write_int8 =
-      quantized != nullptr && schedule.splits == 1 && can_write_int8(spec, schedule.threads);
+  spec.write_int8 = quantized != nullptr && can_write_int8(spec, schedule);
   if (spec.write_int8) key += " + int8";
   Launch launch;
   launch.kernel = BP_TRY(planner.kernel(key, [&] { return build_attention(spec, schedule); }));
@@ -121,26 +126,31 @@ Result<Variant> attention_variant(const ops::AttentionShape& shape, uint64_t tok
   launch.params = {{shape.sequences, 1, 1, 0}, {shape.blocks, 1, 1, 0}, {shape.pages, 1, 1, 0}};
   launch.grid_x = {shape.tokens, 1, spec.heads / schedule.heads_per_group, 0};
   launch.grid_y = Count::of(schedule.splits);
-  if (spec.write_int8) {
-    launch.arguments.push_back(quants(output(0), *quantized));
-    launch.arguments.push_back(scales(output(0), *quantized));
-    return Variant{tokens, {std::move(launch)}};
-  }
-  if (schedule.splits == 1) {
-    launch.arguments.push_back(y);
-    Variant out{tokens, {std::move(launch)}};
-    if (quantized != nullptr) {
-      out.launches.push_back(BP_TRY(quantize_launch(shape.tokens, width, y, *quantized, planner)));
-    }
-    return out;
-  }
   const uint64_t rows = tokens * spec.heads * schedule.splits;
   const uint64_t partial_bytes = (rows * spec.head_dim * 4 + 255) / 256 * 256;
   const uint64_t sums_bytes = rows * 8;
   const Argument partial{Argument::kWorkspace, 0, used, partial_bytes};
   const Argument sums{Argument::kWorkspace, 0, used + partial_bytes, sums_bytes};
-  launch.arguments.push_back(partial);
-  launch.arguments.push_back(sums);
+  if (schedule.splits > 1) {
+    launch.arguments.push_back(partial);
+    launch.arguments.push_back(sums);
+  }
+  if (schedule.splits == 1 || schedule.joins != 0) {
+    if (spec.write_int8) {
+      launch.arguments.push_back(quants(output(0), *quantized));
+      launch.arguments.push_back(scales(output(0), *quantized));
+    } else {
+      launch.arguments.push_back(y);
+    }
+    if (schedule.joins != 0) {
+      launch.arguments.push_back({Argument::kZeroed, 0, 0, tokens * spec.heads * 4});
+    }
+    Variant out{tokens, {std::move(launch)}};
+    if (quantized != nullptr && !spec.write_int8) {
+      out.launches.push_back(BP_TRY(quantize_launch(shape.tokens, width, y, *quantized, planner)));
+    }
+    return out;
+  }
   // Rows of a head are whole blocks of int8, so what joins the parts can also quantize.
   const bool int8 = quantized != nullptr && spec.head_dim % kActivationBlock == 0;
   Launch join;
@@ -238,9 +248,8 @@ Result<Program> plan_attention(const ops::Op& op, Planner& planner) {
   const auto decode = [&](uint64_t tokens) -> Status {
     const uint64_t at_most = std::min(tokens, most);
     const bool quantizes = int8 && at_most <= kInt8Tokens;
-    program.variants.push_back(
-        BP_TRY(attention_variant(shape, at_most, context, quantizes ? &layout : nullptr, staging,
-                                 planner, &program.workspace_bytes)));
+    program.variants.push_back(BP_TRY(attention_variant(
+        shape, at_most, context, quantizes ? &layout : nullptr, staging, planner, &program)));
     return {};
   };
   // The number of parts, and with it the order of sums, depends on the tokens of a pass.

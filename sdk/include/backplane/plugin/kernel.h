@@ -127,7 +127,7 @@ typedef struct bp_match {
   uint64_t resident_bytes;  /* memory that prepare will hold beyond the weights in place */
   char reason[BP_MATCH_REASON_BYTES]; /* why not, or which variant; UTF-8, NUL-ended */
   uint32_t launches; /* commands that an enqueue puts on a stream at typical symbols; 0: unknown */
-  uint32_t reserved;
+  uint32_t zeroed_bytes; /* of memory that is zero before the first enqueue; see bp_kernel_launch */
 } bp_match;
 
 /* ---- binding -------------------------------------------------------------------------------- */
@@ -168,6 +168,10 @@ typedef struct bp_kernel_launch {
   const bp_operand_buffer* outputs;
   const uint64_t* symbols;     /* present value of each symbol */
   bp_operand_buffer workspace; /* at least what match asked for */
+  /* At least what match asked for, and zero. A kernel may count in it and leaves zeros behind, so
+   * kernels that run one after the other share it. Launches that may run at the same time have one
+   * each. After a failed enqueue or a failed stream the host clears it. */
+  bp_operand_buffer zeroed;
 } bp_kernel_launch;
 
 typedef struct bp_kernel_api {
