@@ -189,8 +189,10 @@ void RopeBuilder::write_q8_rows(const Shared& row, const Val& known) {
   for (uint32_t i = 0; i < 4; ++i) x.push_back(row.load(first + i));
   const Val largest =
       k_.max_of(max(max(abs(x[0]), abs(x[1])), max(abs(x[2]), abs(x[3]))), kCacheBlock / 4);
-  // The scale as it is read back; a finite one, whatever the values are.
-  const Val scale = unpack_f16x2(pack_f16x2(min(largest / 127.0f, kLargestHalf), 0.0f))[0];
+  // The scale as it is read back; a finite one, whatever the values are. The block's threads agree
+  // on its bits in between, since NVIDIA's Vulkan compiler takes packing and unpacking for nothing.
+  const Val packed = pack_f16x2(min(largest / 127.0f, kLargestHalf), 0.0f);
+  const Val scale = unpack_f16x2(k_.max_of(packed, kCacheBlock / 4))[0];
   const Val inverse = select(scale > 0.0f, rcp(max(scale, kSmallestHalf)), 0.0f);
   std::vector<Val> q;
   for (const Val& e : x) q.push_back(to_i32(rint(min(max(e * inverse, -127.0f), 127.0f))));
