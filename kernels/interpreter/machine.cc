@@ -263,7 +263,7 @@ Status Machine::access_global(ValueId at, uint32_t t) {
       BP_TRY(fault(shadow.atomic(word, who), at, t, name, word));
       *reg(at, t) = memory;
       memory += v;
-      if (orders_groups_) meet(static_cast<uint32_t>(inst.imm), word);
+      if (orders_groups_ && t == 0) meet(static_cast<uint32_t>(inst.imm), word);
     }
     if (binding.written != nullptr) (*binding.written)[word] = 1;
   }

@@ -146,9 +146,9 @@ enum class Op : uint8_t {
 enum class ReduceOp : uint8_t { kAdd, kMin, kMax };
 inline constexpr uint64_t kBarrierShared = 1;
 inline constexpr uint64_t kBarrierGlobal = 2;
-// Order between groups, which only atomics carry: what a group wrote to buffers before a release is
-// seen after an acquire by a group whose atomic, before the acquire, met a word that an atomic of
-// the first changed after the release.
+// Order between groups, which only atomics of thread 0 carry: what a group wrote to buffers before
+// a release is seen after an acquire by a group whose atomic, before the acquire, met a word that
+// an atomic of the first changed after the release.
 inline constexpr uint64_t kBarrierRelease = 4;
 inline constexpr uint64_t kBarrierAcquire = 8;
 

@@ -372,8 +372,8 @@ AttentionSchedule default_schedule(const AttentionSpec& spec, const Caps& caps, 
   }
   const uint32_t groups = std::max(1u, tokens * (spec.heads / d.heads_per_group));
   const uint32_t keys_per_part = 128;
-  d.splits = std::clamp((4 * caps.compute_units + groups - 1) / groups, 1u,
-                        std::max(1u, context / keys_per_part));
+  // No more than three groups a unit: a few units with a fourth would keep all others waiting.
+  d.splits = std::clamp(3 * caps.compute_units / groups, 1u, std::max(1u, context / keys_per_part));
   d.splits = std::min(d.splits, kMaxSplits);
   d.joins = d.splits > 1 && joins_fit(spec, d, caps) ? 1 : 0;
   return d;

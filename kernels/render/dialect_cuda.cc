@@ -221,10 +221,12 @@ class CudaPrinter final : public Printer {
     return fmt::format("atomicAdd(&b_{}[{}], {})", kernel_.buffers[buffer].name, index, x);
   }
 
-  // Fences of a whole device are cumulative: one beside the barrier covers the group's writes.
+  // Fences are cumulative: that of thread 0, beside the barrier, covers what the group wrote.
   std::string barrier(uint64_t flags) const override {
-    if ((flags & kBarrierRelease) != 0) return "__syncthreads(); __threadfence();";
-    if ((flags & kBarrierAcquire) != 0) return "__threadfence(); __syncthreads();";
+    if ((flags & kBarrierRelease) != 0)
+      return "__syncthreads(); if (threadIdx.x == 0) __threadfence();";
+    if ((flags & kBarrierAcquire) != 0)
+      return "if (threadIdx.x == 0) __threadfence(); __syncthreads();";
     return "__syncthreads();";
   }
   std::string await() const override { return early() ? "bp_await();" : ""; }
