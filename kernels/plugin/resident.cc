@@ -28,8 +28,15 @@ Resident::~Resident() {
 }
 
 ResidentStore::~ResidentStore() {
+  close_stream();
+}
+
+void ResidentStore::close_stream() noexcept {
   if (stream_ != nullptr) device_.stream->destroy(stream_, nullptr);
   if (timeline_ != nullptr) device_.stream->timeline_destroy(timeline_, nullptr);
+  stream_ = nullptr;
+  timeline_ = nullptr;
+  signalled_ = 0;
 }
 
 uint64_t ResidentStore::resident_bytes(const WeightFormat& format, uint64_t blocks) const {
@@ -121,8 +128,12 @@ Result<std::shared_ptr<const Resident>> ResidentStore::upload(const std::vector<
   for (Place& place : places) place.buffer = buffer;
   auto resident =
       std::make_shared<const Resident>(device_, std::vector<bp_buffer*>{buffer}, std::move(places));
-  BP_TRY(fill(buffer, planes, resident->planes()));
-  return resident;
+  const Status filled = fill(buffer, planes, resident->planes());
+  if (filled.ok()) return resident;
+  // A failure poisons the timeline, and what was put on the stream still writes to the buffer: the
+  // stream ends first, and the next upload gets new ones.
+  close_stream();
+  return Status(filled);
 }
 
 Status ResidentStore::fill(bp_buffer* buffer, const std::vector<Plane>& planes,

@@ -66,6 +66,7 @@ class ResidentStore {
   Result<std::shared_ptr<const Resident>> upload(const std::vector<Plane>& planes);
   Status fill(bp_buffer* buffer, const std::vector<Plane>& planes,
               const std::vector<Place>& places);
+  void close_stream() noexcept;
 
   using Key = std::pair<const void*, BlockRange>;
   struct Known {
