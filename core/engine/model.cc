@@ -2,6 +2,7 @@
 #include "core/engine/model.h"
 
 #include <algorithm>
+#include <set>
 
 #include "core/base/limits.h"
 #include "core/plugin/registry.h"
@@ -13,11 +14,33 @@ namespace {
 constexpr uint64_t kOutputRows = 16;  // logits rows of one pass; see Session::evaluate
 constexpr uint64_t kMaxBatch = 8192;
 
+struct Models {
+  std::mutex mutex;  // before that of a model
+  std::set<Model*> all;
+};
+// Of the process. Never destroyed: models may be closed while it ends.
+Models& models() {
+  static Models* const kept = new Models;
+  return *kept;
+}
+
+bool is_lost(const BoundPlan& plan) {
+  return std::any_of(plan.devices().begin(), plan.devices().end(),
+                     [](const auto& device) { return !device->status().ok(); });
+}
+
 }  // namespace
+
+Model::~Model() {
+  const std::lock_guard lock(models().mutex);
+  models().all.erase(this);
+}
 
 Result<std::shared_ptr<Model>> Model::create(std::shared_ptr<const ModelFile> file) try {
   std::shared_ptr<Model> model(new Model(std::move(file)));
   BP_TRY(model->load_text());
+  const std::lock_guard lock(models().mutex);
+  models().all.insert(model.get());
   return model;
 } catch (const std::exception& thrown) {
   return error(Code::kExhausted, "opening the model: {}", thrown.what());
@@ -98,8 +121,20 @@ Result<PlanLimits> Model::limits_of(const SessionOptions& options) const {
   return limits;
 }
 
+// A driver opens a lost device anew only when nothing holds it any more.
+void Model::release_lost_plans() {
+  std::vector<std::shared_ptr<BoundPlan>> lost;  // destroyed when the locks are gone
+  const std::lock_guard lock(models().mutex);
+  for (Model* const model : models().all) {
+    const std::lock_guard own(model->mutex_);
+    std::shared_ptr<BoundPlan>& kept = model->last_bound_;
+    if (kept != nullptr && is_lost(*kept)) lost.push_back(std::move(kept));
+  }
+}
+
 Result<std::shared_ptr<BoundPlan>> Model::bind(const SessionOptions& options) try {
   const PlanLimits limits = BP_TRY(limits_of(options));
+  release_lost_plans();
   std::vector<std::shared_ptr<Device>> devices;
   devices.push_back(BP_TRY(Registry::shared().open(options.device)));
   if (devices.front()->id() != "cpu:0") {

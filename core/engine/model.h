@@ -32,6 +32,9 @@ class Model {
  public:
   // Prepares the text side: FAILED here, not at first use, when tokenizer or template are damaged.
   static Result<std::shared_ptr<Model>> create(std::shared_ptr<const ModelFile> file);
+  ~Model();
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
 
   const ModelFile& file() const noexcept { return *file_; }
   const fb::HyperParameters& hyper_parameters() const noexcept {
@@ -57,6 +60,8 @@ class Model {
  private:
   explicit Model(std::shared_ptr<const ModelFile> file) : file_(std::move(file)) {}
   Status load_text();
+  // Drops the plans that models, this one and all others, keep warm on devices that are lost.
+  static void release_lost_plans();
   Result<PlanLimits> limits_of(const SessionOptions& options) const;
 
   struct Binding {

@@ -202,14 +202,15 @@ Status BoundPlan::tell_placements() {
     std::vector<uint32_t> chosen(ops.size());
     for (size_t i = 0; i < ops.size(); ++i) chosen[i] = targets_[i] == target ? 1 : 0;
     Plugin& provider = *placements_[first].provider;
-    bp_placement* placement = nullptr;
+    const auto told = told_.emplace(target, Told{&provider, nullptr}).first;
     const Status status =
         call_plugin(provider.id(), "placing the plan", provider.kernel_api().place, target,
                     ops.data(), uint64_t{sizeof(bp_op)}, static_cast<uint32_t>(ops.size()),
                     static_cast<const uint32_t*>(chosen.data()), ranges_.data(),
-                    static_cast<uint32_t>(ranges_.size()), &placement);
-    if (!status.ok() && status.code() != Code::kUnimplemented) return status;
-    told_.emplace(target, Told{&provider, placement});
+                    static_cast<uint32_t>(ranges_.size()), &told->second.placement);
+    if (status.ok() || status.code() == Code::kUnimplemented) continue;
+    told_.erase(told);  // to be asked again
+    return status;
   }
   return {};
 }

@@ -54,6 +54,7 @@ Status Device::open_context() {
 }
 
 Status Device::bind_providers(const std::vector<Plugin*>& plugins) {
+  providers_.reserve(plugins.size());  // none is lost once it is bound
   for (Plugin* plugin : plugins) {
     if (!plugin->has_kernels()) continue;
     bp_bind_info info{};

@@ -206,15 +206,20 @@ Result<std::shared_ptr<Device>> Registry::open(std::string_view selector) try {
     start_for(selector.substr(0, selector.find(':')));
   }
   const DeviceEntry entry = BP_TRY(choose(selector));
-  if (auto existing = open_[entry.id].lock(); existing != nullptr && existing->status().ok()) {
-    return existing;
-  }
+  auto existing = open_[entry.id].lock();
+  if (existing != nullptr && existing->status().ok()) return existing;
+  const bool is_held = existing != nullptr;  // by sessions that have not ended
+  existing.reset();
   std::vector<Plugin*> plugins;
   for (const PluginReport& report : reports_) {
     if (report.asked && report.status.ok()) plugins.push_back(report.plugin);
   }
-  auto device = BP_TRY(Device::open(entry, plugins));
-  open_[entry.id] = device;
+  auto device = Device::open(entry, plugins);
+  if (!device.ok() && device.status().code() == Code::kDeviceLost && is_held) {
+    return std::move(device).with_context(
+        "the device was lost; it can be opened anew when all sessions on it are destroyed");
+  }
+  if (device.ok()) open_[entry.id] = device.value();
   return device;
 } catch (const std::exception& thrown) {
   return error(Code::kExhausted, "opening device '{}': {}", selector, thrown.what());

@@ -93,8 +93,10 @@ Status CodeLibrary::load(DeviceKernel* code) {
                                       entry, source.subgroup_size, source.group_threads,
                                       source.buffer_count, source.param_words, text);
   if (const auto stored = store_.read(key)) {
-    if (load_binary(source, *stored, code).ok()) return {};
-    store_.remove(key);
+    Status loaded = load_binary(source, *stored, code);
+    if (loaded.ok() || loaded.code() == Code::kDeviceLost) return loaded;
+    // Neither a lost device nor a full one says anything of the file.
+    if (loaded.code() != Code::kExhausted) store_.remove(key);
   }
   const std::vector<std::byte> binary = BP_TRY(compile(source));
   ++compiled_;

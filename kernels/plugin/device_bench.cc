@@ -77,10 +77,9 @@ Status DeviceBench::renew(Status failure) {
 
 Status DeviceBench::allocate() {
   for (const TrialBuffer& wanted : tunable_.buffers) {
-    bp_buffer* buffer = nullptr;
+    bp_buffer*& buffer = buffers_.emplace_back(size_t{1}).front();
     BP_TRY(call("allocating scratch memory", device_.memory->alloc, device_.handle, uint32_t{0},
                 wanted.bytes, &buffer));
-    buffers_.push_back({buffer});
   }
   return {};
 }
@@ -110,12 +109,11 @@ Status DeviceBench::add_copies() {
   for (; copies_ < copies; ++copies_) {
     for (size_t i = 0; i < buffers_.size(); ++i) {
       if (!tunable_.buffers[i].is_streamed) continue;
-      bp_buffer* buffer = nullptr;
+      bp_buffer*& buffer = buffers_[i].emplace_back();
       if (device_.memory->alloc(device_.handle, 0, tunable_.buffers[i].bytes, &buffer, nullptr) !=
           BP_OK) {
         return {};  // a copy that is not whole is not used
       }
-      buffers_[i].push_back(buffer);
       BP_TRY(call("copying scratch memory", device_.stream->copy, stream_, buffer, uint64_t{0},
                   buffers_[i][0], uint64_t{0}, tunable_.buffers[i].bytes));
     }

@@ -223,6 +223,7 @@ Result<bool> load_code(const Program& program, Target* target) {
     for (const Launch& launch : variant.launches) {
       Status status = target->code.ready(launch.kernel);
       if (status.ok()) continue;
+      if (status.code() == Code::kDeviceLost) return status;  // says nothing of the schedule
       if (target->tuned.evict(launch.kernel->key, status)) return false;
       return status;
     }

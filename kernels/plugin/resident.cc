@@ -28,8 +28,15 @@ Resident::~Resident() {
 }
 
 ResidentStore::~ResidentStore() {
+  close_stream();
+}
+
+void ResidentStore::close_stream() noexcept {
   if (stream_ != nullptr) device_.stream->destroy(stream_, nullptr);
   if (timeline_ != nullptr) device_.stream->timeline_destroy(timeline_, nullptr);
+  stream_ = nullptr;
+  timeline_ = nullptr;
+  signalled_ = 0;
 }
 
 uint64_t ResidentStore::resident_bytes(const WeightFormat& format, uint64_t blocks) const {
@@ -78,13 +85,14 @@ Result<std::shared_ptr<const Resident>> ResidentStore::place(const bp_weight& we
 // Whole pages around each plane; the file keeps planes 64 bytes apart, and a page that a plane
 // begins on is mapped as a whole.
 Result<std::shared_ptr<const Resident>> ResidentStore::import(const std::vector<Plane>& planes) {
-  std::vector<bp_buffer*> buffers;
-  std::vector<Place> places;
-  Status failure;
+  auto resident = std::make_shared<Resident>(device_, planes.size());
   for (const Plane& plane : planes) {
     const uint64_t alignment = device_.import_alignment;
     const auto address = reinterpret_cast<uintptr_t>(plane.data);
     const uint64_t before = address % alignment;
+    if (before % device_.offset_alignment != 0) {
+      return error(Code::kIncompatible, "a plane is not aligned for the device");
+    }
     bp_import what{};
     what.size = sizeof what;
     what.kind = BP_IMPORT_HOST_POINTER;
@@ -93,36 +101,33 @@ Result<std::shared_ptr<const Resident>> ResidentStore::import(const std::vector<
     what.pointer = reinterpret_cast<void*>(address - before);
     what.length = (before + plane.bytes + alignment - 1) / alignment * alignment;
     bp_buffer* buffer = nullptr;
-    if (before % device_.offset_alignment != 0) {
-      failure = error(Code::kIncompatible, "a plane is not aligned for the device");
-    } else {
-      failure = call("importing weights", device_.memory->import, device_.handle, &what, &buffer);
-    }
-    if (!failure.ok()) break;
-    buffers.push_back(buffer);
-    places.push_back({buffer, before, whole_words(plane.bytes)});
+    BP_TRY(call("importing weights", device_.memory->import, device_.handle,
+                static_cast<const bp_import*>(&what), &buffer));
+    resident->own(buffer);
+    resident->add_plane({buffer, before, whole_words(plane.bytes)});
   }
-  // Owns the buffers also when a later one failed.
-  auto resident = std::make_shared<const Resident>(device_, std::move(buffers), std::move(places));
-  if (!failure.ok()) return failure;
-  return resident;
+  return std::shared_ptr<const Resident>(std::move(resident));
 }
 
 Result<std::shared_ptr<const Resident>> ResidentStore::upload(const std::vector<Plane>& planes) {
   uint64_t total = 0;
-  std::vector<Place> places;
-  for (const Plane& plane : planes) {
-    places.push_back({nullptr, total, whole_words(plane.bytes)});
-    total += padded(plane.bytes);
-  }
+  for (const Plane& plane : planes) total += padded(plane.bytes);
+  auto resident = std::make_shared<Resident>(device_, planes.size());
   bp_buffer* buffer = nullptr;
   BP_TRY(call("allocating memory for weights", device_.memory->alloc, device_.handle, uint32_t{0},
               total, &buffer));
-  for (Place& place : places) place.buffer = buffer;
-  auto resident =
-      std::make_shared<const Resident>(device_, std::vector<bp_buffer*>{buffer}, std::move(places));
-  BP_TRY(fill(buffer, planes, resident->planes()));
-  return resident;
+  resident->own(buffer);
+  uint64_t offset = 0;
+  for (const Plane& plane : planes) {
+    resident->add_plane({buffer, offset, whole_words(plane.bytes)});
+    offset += padded(plane.bytes);
+  }
+  const Status filled = fill(buffer, planes, resident->planes());
+  if (filled.ok()) return std::shared_ptr<const Resident>(std::move(resident));
+  // A failure poisons the timeline, and what was put on the stream still writes to the buffer: the
+  // stream ends first, and the next upload gets new ones.
+  close_stream();
+  return Status(filled);
 }
 
 Status ResidentStore::fill(bp_buffer* buffer, const std::vector<Plane>& planes,

@@ -22,14 +22,19 @@ struct Place {
   uint64_t bytes = 0;
 };
 
-// Where the planes of a part of a tensor are.
+// Where the planes of a part of a tensor are, at most so many.
 class Resident {
  public:
-  Resident(const Device& device, std::vector<bp_buffer*> buffers, std::vector<Place> planes)
-      : device_(device), buffers_(std::move(buffers)), planes_(std::move(planes)) {}
+  Resident(const Device& device, size_t planes) : device_(device) {
+    buffers_.reserve(planes);
+    planes_.reserve(planes);
+  }
   ~Resident();
   Resident(const Resident&) = delete;
   Resident& operator=(const Resident&) = delete;
+  // Takes over a buffer of the device. Never fails, so that none is lost.
+  void own(bp_buffer* buffer) noexcept { buffers_.push_back(buffer); }
+  void add_plane(const Place& place) noexcept { planes_.push_back(place); }
   const std::vector<Place>& planes() const noexcept { return planes_; }
 
  private:
@@ -66,6 +71,7 @@ class ResidentStore {
   Result<std::shared_ptr<const Resident>> upload(const std::vector<Plane>& planes);
   Status fill(bp_buffer* buffer, const std::vector<Plane>& planes,
               const std::vector<Place>& places);
+  void close_stream() noexcept;
 
   using Key = std::pair<const void*, BlockRange>;
   struct Known {

@@ -78,6 +78,17 @@ Result<bp_gemm*> VendorGemm::get(const bp_gemm_shape& shape) {
   if (products_.size() >= kMaxProducts) {
     return error(Code::kExhausted, "more than {} matrix products on one device", kMaxProducts);
   }
+  // Its place is there before it is, so that it is not lost.
+  bp_gemm*& gemm = products_[key];
+  Status status = prepare(shape, &gemm);
+  if (!status.ok()) {
+    products_.erase(key);
+    return status;
+  }
+  return gemm;
+}
+
+Status VendorGemm::prepare(const bp_gemm_shape& shape, bp_gemm** out) {
   bp_gemm* gemm = nullptr;
   BP_TRY(call("preparing a matrix product", device_.gemm->prepare, device_.handle, &shape, &gemm));
   uint64_t workspace = 0;
@@ -91,8 +102,8 @@ Result<bp_gemm*> VendorGemm::get(const bp_gemm_shape& shape) {
     device_.gemm->release(gemm, nullptr);
     return status;
   }
-  products_.emplace(key, gemm);
-  return gemm;
+  *out = gemm;
+  return {};
 }
 
 // Expects the mutex to be held.

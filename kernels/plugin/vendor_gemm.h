@@ -46,6 +46,7 @@ class VendorGemm {
  private:
   std::string stored_key(const std::string& key);
   void open();
+  Status prepare(const bp_gemm_shape& shape, bp_gemm** out);
 
   const Device& device_;
   const Mode mode_;

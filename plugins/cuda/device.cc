@@ -114,8 +114,17 @@ Driver::Result Driver::facts(int ordinal, event_driver::DeviceFacts* out) const 
   return get.failure;
 }
 
+// A context that somebody still holds may be a lost one, which retaining does not tell.
 Driver::Result Driver::open_context(int ordinal, Context* out) const noexcept {
-  return context_retain(out, ordinal);
+  if (const Result result = context_retain(out, ordinal)) return result;
+  Result result = 0;
+  {
+    const Scope scope(*this, *out);
+    size_t available = 0, total = 0;
+    result = memory_info(&available, &total);
+  }
+  if (result != 0) (void)context_release(ordinal);
+  return result;
 }
 
 // The last one to let go of a lost context ends it, so that the next one is a good one.

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
+#include <mutex>
 
 namespace bp::rocm {
 namespace {
@@ -147,21 +149,53 @@ Driver::Result Driver::facts(int ordinal, event_driver::DeviceFacts* out) const 
   return get.failure;
 }
 
-// A device that is lost is lost for the whole process until it is reset: by whoever closes it, or
-// by the next one to open it.
-Driver::Result Driver::open_context(int ordinal, Context* out) const noexcept {
+namespace {
+
+// Who has a device open in this process.
+struct Users {
+  uint64_t count = 0;
+  bool lost = false;  // one of them has seen a loss
+};
+struct AllUsers {
+  std::mutex mutex;
+  std::map<int, Users> of;  // by ordinal
+};
+// Never destroyed: devices may be closed while the process ends.
+AllUsers& users() {
+  static AllUsers* const kept = new AllUsers;
+  return *kept;
+}
+
+}  // namespace
+
+// A device that is lost is lost for the whole process until it is reset, which ends everything that
+// anybody has on it. So the last one to close it does that, or whoever opens it alone.
+Driver::Result Driver::open_context(int ordinal, Context* out) const noexcept try {
   *out = ordinal;
+  const std::lock_guard lock(users().mutex);
+  Users& mine = users().of[ordinal];
   const Scope scope(*this, ordinal);
   size_t available = 0, total = 0;
-  const Result result = memory_info(&available, &total);
-  if (status_of(result) != BP_DEVICE_LOST) return result;
-  (void)device_reset();
-  return memory_info(&available, &total);
+  Result result = memory_info(&available, &total);
+  if (status_of(result) == BP_DEVICE_LOST && mine.count == 0) {
+    (void)device_reset();
+    result = memory_info(&available, &total);
+  }
+  if (result == 0) ++mine.count;
+  return result;
+} catch (...) {
+  return kOutOfMemory;
 }
 
 void Driver::close_context(int ordinal, bool lost) const noexcept {
+  const std::lock_guard lock(users().mutex);
+  const auto mine = users().of.find(ordinal);
+  if (mine == users().of.end()) return;
+  mine->second.lost = mine->second.lost || lost;
+  if (--mine->second.count != 0) return;
   const Scope scope(*this, ordinal);
-  if (lost) (void)device_reset();
+  if (mine->second.lost) (void)device_reset();
+  users().of.erase(mine);
 }
 
 const bp_device_api kDeviceApi = event_driver::DeviceSlots<Driver>::kTable;

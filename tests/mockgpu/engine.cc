@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -273,9 +274,47 @@ void release(int device) {
   --s.counters["contexts"];
 }
 
+namespace {
+
+void check_guard(State& s, uintptr_t address, const Allocation& a) {
+  const auto* const guard = reinterpret_cast<const unsigned char*>(address) + a.bytes;
+  if (std::any_of(guard, guard + kGuardBytes, [](unsigned char c) { return c != kGuard; })) {
+    ++s.counters["overruns"];
+  }
+}
+
+// Erases what belongs to the device from a table of handles.
+template <class T>
+void erase_all(std::unordered_map<void*, std::shared_ptr<T>>& table, int device,
+               const char* counter) {
+  state().counters[counter] -= static_cast<int64_t>(
+      std::erase_if(table, [&](const auto& entry) { return entry.second->device == device; }));
+}
+
+}  // namespace
+
 void reset(int device) {
   State& s = state();
   const std::lock_guard lock(s.mutex);
+  std::erase_if(s.queue, [&](const Pending& pending) { return pending.device == device; });
+  std::erase_if(s.allocations, [&](const auto& entry) {
+    const auto& [address, a] = entry;
+    if (a.device != device) return false;
+    check_guard(s, address, a);
+    munmap(reinterpret_cast<void*>(address), a.mapped);
+    --s.counters[a.host ? "host_allocations" : "allocations"];
+    return true;
+  });
+  for (const auto& [handle, module] : s.modules) {
+    if (module->device != device) continue;
+    for (const auto& function : module->functions) s.functions.erase(function.get());
+  }
+  erase_all(s.streams, device, "streams");
+  erase_all(s.events, device, "events");
+  erase_all(s.graphs, device, "graphs");
+  erase_all(s.execs, device, "graph_execs");
+  erase_all(s.modules, device, "modules");
+  s.devices[device].used = 0;
   s.devices[device].lost = kOk;
 }
 
@@ -317,13 +356,7 @@ Code memory_free(void* address, bool host) {
     return kInvalidValue;
   }
   const Allocation& a = at->second;
-  const auto* const guard = static_cast<const unsigned char*>(address) + a.bytes;
-  for (size_t i = 0; i < kGuardBytes; ++i) {
-    if (guard[i] != kGuard) {
-      ++s.counters["overruns"];
-      break;
-    }
-  }
+  check_guard(s, at->first, a);
   if (!host) s.devices[a.device].used -= a.bytes;
   munmap(address, a.mapped);
   --s.counters[host ? "host_allocations" : "allocations"];

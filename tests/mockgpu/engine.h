@@ -60,7 +60,9 @@ Code begin_release(int device);
 int device_count();
 void retain(int device);  // of the primary context; the first one makes a lost device well again
 void release(int device);
-void reset(int device);  // makes a lost device well again
+// Ends everything that is on the device, which makes a lost one well again. Handles and addresses
+// that somebody still has are dead from now on.
+void reset(int device);
 void lose(int device, Code code);
 
 // Memory. Addresses of the device are addresses of the host.

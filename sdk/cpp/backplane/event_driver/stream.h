@@ -224,17 +224,27 @@ struct StreamSlots {
         return glue::fail(error, BP_FAILED_PRECONDITION,
                           "capture_end: the stream is not capturing");
       }
-      auto recording = std::make_unique<Recording>();
-      recording->device = device;
       stream->capturing = false;
       const auto scope = device->enter();
       typename Api::Graph graph = nullptr;
+      typename Api::GraphExec exec{};
       Result result = device->api.capture_end(stream->queue, &graph);
-      if (result == 0) result = device->api.graph_instantiate(&recording->graph, graph, 0);
+      if (result == 0) {
+        result = device->api.graph_instantiate(&exec, graph, 0);
+      } else {
+        // Has the capture ended? In one that goes on, all further work would be recorded and never
+        // run; where it has, this says so and does nothing.
+        (void)device->api.capture_end(stream->queue, &graph);
+      }
       if (graph != nullptr) device->api.graph_destroy(graph);
       if (const bp_status s = device->check(result, "ending a capture", error)) return s;
+      auto* const recording = new (std::nothrow) Recording{device, exec};
+      if (recording == nullptr) {
+        device->api.graph_exec_destroy(exec);
+        return glue::fail(error, BP_EXHAUSTED, "no memory for a recording");
+      }
       device->children.fetch_add(1);
-      *out = handle_of<bp_recording>(recording.release());
+      *out = handle_of<bp_recording>(recording);
       return BP_OK;
     });
   }
