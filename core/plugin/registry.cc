@@ -83,11 +83,18 @@ void Registry::start(PluginReport& report) {
       report.status = std::move(plugin).status();
     }
   }
-  if (report.status.ok()) {
-    list_devices(report.plugin);
-  } else {
+  if (report.status.ok()) report.status = list_devices(report.plugin);
+  if (!report.status.ok()) {
     log::info("plugin '{}': {}", report.candidate.manifest_path.native(), report.status.message());
   }
+}
+
+// What failed may have been of the moment: who names a plugin has it tried again.
+bool Registry::has_started(const PluginReport& report) const {
+  return report.status.ok() &&
+         std::all_of(devices_.begin(), devices_.end(), [&](const DeviceEntry& entry) {
+           return entry.plugin != report.plugin || entry.usable.ok();
+         });
 }
 
 void Registry::start_all() {
@@ -106,7 +113,10 @@ void Registry::start_for(std::string_view plugin_id) {
       return std::find(manifest.kinds.begin(), manifest.kinds.end(), kind) != manifest.kinds.end();
     };
     if (manifest.id != plugin_id && (is("device") || !is("kernel"))) continue;
-    any = any || manifest.id == plugin_id;
+    if (manifest.id == plugin_id) {
+      any = true;
+      report.asked = report.asked && has_started(report);
+    }
     start(report);
   }
   if (!any) return start_all();  // whoever asked is told what there is
@@ -125,15 +135,12 @@ void Registry::sort_devices() {
   });
 }
 
-void Registry::list_devices(Plugin* plugin) {
-  if (!plugin->has_devices()) return;
+Status Registry::list_devices(Plugin* plugin) {
+  std::erase_if(devices_, [&](const DeviceEntry& entry) { return entry.plugin == plugin; });
+  if (!plugin->has_devices()) return {};
   const bp_device_api& api = plugin->device_api();
   uint32_t count = 0;
-  Status status = call_plugin(plugin->id(), "listing devices", api.enumerate, &count);
-  if (!status.ok()) {
-    log::warning("{}", status.message());
-    return;
-  }
+  BP_TRY(call_plugin(plugin->id(), "listing devices", api.enumerate, &count));
   count = static_cast<uint32_t>(std::min<uint64_t>(count, limits::kMaxDevices));
   for (uint32_t i = 0; i < count; ++i) {
     DeviceEntry entry;
@@ -155,6 +162,7 @@ void Registry::list_devices(Plugin* plugin) {
     end_text(entry.caps.dialect_version);
     devices_.push_back(std::move(entry));
   }
+  return {};
 }
 
 std::vector<PluginReport> Registry::plugins() {

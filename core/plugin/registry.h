@@ -17,7 +17,8 @@ struct PluginReport {
   bool asked = false;        // the plugin was asked to start; until then status says nothing
 };
 
-// Thread-safe. Finds plugins on first use, and starts those that are needed, each once a process.
+// Thread-safe. Finds plugins on first use, and starts those that are needed, each once a process
+// unless that failed.
 class Registry {
  public:
   static Registry& shared();
@@ -33,7 +34,8 @@ class Registry {
 
   // Starts what that needs: the named plugin and those of kernels alone, or for "auto" all of them.
   // Opens "cpu", "vulkan", "vulkan:1" or "auto" (the first discrete, else integrated, else CPU
-  // device). NOT_FOUND lists what there is, UNAVAILABLE says why the plugin is not usable.
+  // device). NOT_FOUND lists what there is, UNAVAILABLE says why the plugin is not usable. A plugin
+  // that is named and failed before is tried again.
   Result<std::shared_ptr<Device>> open(std::string_view selector);
 
  private:
@@ -43,7 +45,8 @@ class Registry {
   void start_for(std::string_view plugin_id);  // and plugins that bring kernels alone
   void start(PluginReport& report);
   void sort_devices();
-  void list_devices(Plugin* plugin);
+  bool has_started(const PluginReport& report) const;
+  Status list_devices(Plugin* plugin);
   Result<DeviceEntry> choose(std::string_view selector);
 
   std::mutex mutex_;  // guards everything below
