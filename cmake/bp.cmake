@@ -3,8 +3,15 @@
 #
 #   bp_library(NAME folder_part SOURCES a.cc … DEPS bp_base …)   static library, position independent
 #   bp_plugin(ID cpu SOURCES … DEPS … MANIFEST cpu.plugin.json.in)  libbackplane-<id>.so + manifest
-#   bp_test(NAME x SOURCES x_test.cc … DEPS … [LABELS slow] [ENVIRONMENT VARIABLE=value …])
-#                                                                GoogleTest program, one ctest entry
+#   bp_test(NAME x SOURCES x_test.cc … DEPS … [LABELS slow] [ENVIRONMENT VARIABLE=value …]
+#           [THREADS *Stream*] [ADDRESS -*Mutants*])             GoogleTest program, one ctest entry
+#
+# THREADS names, as a filter of GoogleTest, the cases in which threads meet: ThreadSanitizer runs
+# those and no other program. AddressSanitizer runs every case, or those that ADDRESS names.
+#
+# Labels: `threads` is what ThreadSanitizer runs. `drivers` compiles kernels for minutes with a
+# software device's own compiler, and `slow` repeats at length; sanitizers run neither. `backends`
+# runs models on a GPU backend, `hardware` skips where there is no card.
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -46,6 +53,26 @@ elseif(BP_SANITIZE STREQUAL "thread")
   add_link_options(-fsanitize=thread)
 endif()
 
+# Everything that the tests of a sanitizer's run need, so that it builds nothing else.
+add_custom_target(bp_selected_tests)
+
+# Where tests keep compiled kernels, so that no later run compiles them again, of this build or of
+# another one of the same checkout: they are found by text, compiler and options.
+set(BP_KERNEL_CACHE_DIR "${CMAKE_BINARY_DIR}/kernel-cache")
+cmake_path(GET CMAKE_BINARY_DIR PARENT_PATH builds)
+if(builds STREQUAL "${CMAKE_SOURCE_DIR}/build")
+  set(BP_KERNEL_CACHE_DIR "${builds}/kernel-cache")
+endif()
+set(BP_MOCK_CACHE_DIR "${BP_KERNEL_CACHE_DIR}/mockgpu")
+# What a plugin keeps over a stand-in driver stays with one build: the version of a stand-in's
+# compiler does not say what it was built from. BP_MOCK_CACHE_DIR does, and spares most of the time.
+function(bp_kernel_cache out backend)
+  set(${out} "${BP_KERNEL_CACHE_DIR}/${backend}" PARENT_SCOPE)
+  if(backend STREQUAL "cuda" OR backend STREQUAL "rocm")
+    set(${out} "${CMAKE_BINARY_DIR}/mockgpu/cache/${backend}" PARENT_SCOPE)
+  endif()
+endfunction()
+
 # Real inputs that may lie beside the checkout; tests skip with a word where they do not.
 get_filename_component(BP_SHARED_DIR "${CMAKE_SOURCE_DIR}/../shared" ABSOLUTE)
 
@@ -73,10 +100,11 @@ function(bp_plugin)
     target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc "-Wl,--no-undefined")
   endif()
   configure_file("${A_MANIFEST}" "${BP_PLUGIN_DIR}/${A_ID}.plugin.json" @ONLY)
+  add_dependencies(bp_selected_tests ${target})
 endfunction()
 
 function(bp_test)
-  cmake_parse_arguments(A "" "NAME;TIMEOUT" "SOURCES;DEPS;LABELS;ENVIRONMENT" ${ARGN})
+  cmake_parse_arguments(A "" "NAME;TIMEOUT;THREADS;ADDRESS" "SOURCES;DEPS;LABELS;ENVIRONMENT" ${ARGN})
   if(NOT BUILD_TESTING)
     return()
   endif()
@@ -91,7 +119,33 @@ function(bp_test)
   target_compile_definitions(${A_NAME} PRIVATE BP_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
     BP_BINARY_DIR="${CMAKE_BINARY_DIR}" BP_SHARED_DIR="${BP_SHARED_DIR}")
   set_target_properties(${A_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
-  add_test(NAME ${A_NAME} COMMAND ${A_NAME} WORKING_DIRECTORY "${CMAKE_BINARY_DIR}")
+  set(cases "")
+  set(selected TRUE)
+  if(DEFINED A_THREADS)
+    list(APPEND A_LABELS threads)
+  endif()
+  if(BP_SANITIZE)
+    # Tests take longer to optimise, instrumented, than to run.
+    target_compile_options(${A_NAME} PRIVATE -O0)
+  endif()
+  if(BP_SANITIZE STREQUAL "thread")
+    set(cases "${A_THREADS}")
+    if(NOT DEFINED A_THREADS)
+      set(selected FALSE)
+    endif()
+  elseif(BP_SANITIZE STREQUAL "address")
+    set(cases "${A_ADDRESS}")
+    if(A_LABELS MATCHES "slow|drivers")
+      set(selected FALSE)
+    endif()
+  endif()
+  if(selected)
+    add_dependencies(bp_selected_tests ${A_NAME})
+  endif()
+  if(cases)
+    set(cases "--gtest_filter=${cases}")
+  endif()
+  add_test(NAME ${A_NAME} COMMAND ${A_NAME} ${cases} WORKING_DIRECTORY "${CMAKE_BINARY_DIR}")
   set_tests_properties(${A_NAME} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "${A_LABELS}"
     ENVIRONMENT "${A_ENVIRONMENT}")
 endfunction()
