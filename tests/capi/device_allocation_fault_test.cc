@@ -177,7 +177,6 @@ class DeviceAllocationFault : public ::testing::Test {
     const uint64_t total = count(whom, cold);
     const uint64_t stride = std::max<uint64_t>(total / visits, 1) | 1;
     uint64_t visited = 0, refused = 0;
-    std::map<std::string, int> seen;
     for (uint64_t n = 0; n < total; n += stride, ++visited) {
       if (cold) forget_kernels();
       refused_to = whom;
@@ -185,7 +184,11 @@ class DeviceAllocationFault : public ::testing::Test {
       const Outcome outcome = use();
       wanted_ = -1;
       const std::string when = "allocation " + std::to_string(n);
-      EXPECT_TRUE(is_struck_) << when;
+      if (!is_struck_) {  // counts differ a little from run to run
+        EXPECT_EQ(outcome.status, BP_OK) << when << ": " << outcome.text;
+        EXPECT_GT(n + total / 20, total) << when << " is never made";
+        break;
+      }
       refused += outcome.status == BP_OK ? 0 : 1;
       if (outcome.status == BP_OK) {
         EXPECT_EQ(outcome.tokens, tokens_) << when;
@@ -200,7 +203,7 @@ class DeviceAllocationFault : public ::testing::Test {
       const Outcome after = use();
       EXPECT_EQ(after.status, BP_OK) << "after " << when << ": " << after.text;
       EXPECT_EQ(after.tokens, tokens_) << "after " << when;
-      if (HasFailure() && std::getenv("KEEP") == nullptr) break;
+      if (HasFailure()) break;
     }
     std::printf("%llu allocations, %llu refused one by one, %llu requests failed\n",
                 static_cast<unsigned long long>(total), static_cast<unsigned long long>(visited),
