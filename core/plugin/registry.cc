@@ -140,7 +140,12 @@ Status Registry::list_devices(Plugin* plugin) {
   if (!plugin->has_devices()) return {};
   const bp_device_api& api = plugin->device_api();
   uint32_t count = 0;
-  BP_TRY(call_plugin(plugin->id(), "listing devices", api.enumerate, &count));
+  Status listed = call_plugin(plugin->id(), "listing devices", api.enumerate, &count);
+  if (listed.code() == Code::kUnimplemented) {  // it has none, and never will
+    log::warning("{}", listed.message());
+    return {};
+  }
+  BP_TRY(std::move(listed));
   count = static_cast<uint32_t>(std::min<uint64_t>(count, limits::kMaxDevices));
   for (uint32_t i = 0; i < count; ++i) {
     DeviceEntry entry;
