@@ -170,7 +170,7 @@ typedef struct bp_kernel_launch {
   bp_operand_buffer workspace; /* at least what match asked for */
   /* At least what match asked for, and zero. A kernel may count in it and leaves zeros behind, so
    * kernels that run one after the other share it. Launches that may run at the same time have one
-   * each. After a failed enqueue or a failed stream the host clears it. */
+   * each. The host clears it after a stream failed; an enqueue that fails leaves it as it was. */
   bp_operand_buffer zeroed;
 } bp_kernel_launch;
 
