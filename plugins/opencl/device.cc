@@ -90,6 +90,10 @@ void fill_info(Physical* p, bool is_cpu, bool is_unified, const auto& has) {
                 "\n" + text_of(*p, CL_DEVICE_VERSION) + "\n" + driver_version;
 }
 
+// The largest subgroup that hardware has (Qualcomm's Adreno). What a CPU calls a subgroup can be a
+// whole workgroup: nothing is shuffled there that shared memory would not do.
+constexpr size_t kMaxSubgroup = 128;
+
 // Subgroup operations are promised only where a kernel can demand the size that it was written for.
 void fill_subgroups(Physical* p, const auto& has) {
   if (!has("cl_khr_subgroups") || !has("cl_khr_subgroup_shuffle") ||
@@ -102,7 +106,12 @@ void fill_subgroups(Physical* p, const auto& has) {
       bytes < sizeof sizes[0]) {
     return;
   }
-  const auto [least, most] = std::minmax_element(sizes, sizes + bytes / sizeof sizes[0]);
+  size_t* const end = std::remove_if(sizes, sizes + bytes / sizeof sizes[0],
+                                     [](size_t size) { return size == 0 || size > kMaxSubgroup; });
+  if (end == sizes) {
+    return;
+  }
+  const auto [least, most] = std::minmax_element(sizes, end);
   p->caps.subgroup_min = static_cast<uint32_t>(*least);
   p->caps.subgroup_max = static_cast<uint32_t>(*most);
   p->caps.subgroup_required = 1;
