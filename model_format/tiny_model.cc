@@ -146,14 +146,14 @@ PlanBuilder::Attribute int_attribute(const std::string& name, int64_t value) {
   PlanBuilder::Attribute attribute{name, {}};
   fb::IntValueT held;
   held.value = value;
-  attribute.value.Set(std::move(held));
+  attribute.value.Set(held);
   return attribute;
 }
 PlanBuilder::Attribute float_attribute(const std::string& name, double value) {
   PlanBuilder::Attribute attribute{name, {}};
   fb::FloatValueT held;
   held.value = value;
-  attribute.value.Set(std::move(held));
+  attribute.value.Set(held);
   return attribute;
 }
 PlanBuilder::Attribute string_attribute(const std::string& name, const std::string& value) {

@@ -9,7 +9,9 @@
 #include "core/platform/mapping_guard.h"
 #include "core/platform/process.h"
 
-int main(int argc, char** argv) {
+namespace {
+
+int run(int argc, char** argv) {
   using namespace bp::cli;
   CLI::App app("Backplane runs language models on any card that has a plugin.", "backplane");
   app.set_version_flag("--version", std::string("backplane ") + bp_version());
@@ -48,15 +50,22 @@ int main(int argc, char** argv) {
   if (bp::Status guarded = bp::install_mapping_guard(); !guarded.ok()) {
     fmt::print(stderr, "backplane: {}\n", guarded.message());
   }
-  try {
-    for (const std::string& path : plugin_paths) {
-      if (status.ok()) status = call(bp_plugin_path_add, path.c_str());
-    }
-    if (status.ok()) status = action();
-  } catch (const std::exception& thrown) {
-    status = bp::error(bp::Code::kInternal, "{}", thrown.what());
+  for (const std::string& path : plugin_paths) {
+    if (status.ok()) status = call(bp_plugin_path_add, path.c_str());
   }
+  if (status.ok()) status = action();
   if (status.ok()) return 0;
   fmt::print(stderr, "backplane: {}\n", status.message());
   return status.code() == bp::Code::kCancelled ? 130 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& thrown) {
+    std::fprintf(stderr, "backplane: %s\n", thrown.what());
+    return 1;
+  }
 }

@@ -14,6 +14,7 @@
 
 namespace bp::compiler {
 
+// NOLINTNEXTLINE(bugprone-exception-escape): Json moves without throwing
 struct Checkpoint {
   std::filesystem::path path;  // the folder or the .gguf
   const Architecture* architecture = nullptr;

@@ -104,9 +104,10 @@ Result<Json> read_json_file(const std::filesystem::path& path, const JsonLimits&
 }
 
 const Json* json_find(const Json& object, std::string_view key) noexcept {
-  if (!object.is_object()) return nullptr;
-  const auto it = object.find(key);
-  return it == object.end() || it->is_null() ? nullptr : &*it;
+  const auto* const members = object.get_ptr<const Json::object_t*>();
+  if (members == nullptr) return nullptr;
+  const auto it = members->find(key);
+  return it == members->end() || it->second.is_null() ? nullptr : &it->second;
 }
 
 Result<uint64_t> json_u64(const Json& object, std::string_view key) {

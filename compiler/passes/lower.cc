@@ -47,11 +47,11 @@ std::unique_ptr<fb::AttributeT> lower_attribute(const std::string& name, const A
   if (const int64_t* integer = std::get_if<int64_t>(&value)) {
     fb::IntValueT v;
     v.value = *integer;
-    out->value.Set(std::move(v));
+    out->value.Set(v);
   } else if (const double* number = std::get_if<double>(&value)) {
     fb::FloatValueT v;
     v.value = *number;
-    out->value.Set(std::move(v));
+    out->value.Set(v);
   } else {
     fb::StringValueT v;
     v.value = std::get<std::string>(value);

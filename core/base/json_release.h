@@ -26,7 +26,7 @@ void release_json(Json& value) noexcept {
 template <typename Json>
 class ScopedJson {
  public:
-  ScopedJson() = default;
+  ScopedJson() = default;  // NOLINT(bugprone-exception-escape): an empty Json allocates nothing
   explicit ScopedJson(Json value) noexcept : value_(static_cast<Json&&>(value)) {}
   ~ScopedJson() { release_json(value_); }
   ScopedJson(const ScopedJson&) = delete;

@@ -16,7 +16,6 @@
 namespace {
 
 using bp::capi::guard;
-using bp::capi::view;
 
 struct LogTarget {
   bp_log_fn fn = nullptr;

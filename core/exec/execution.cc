@@ -576,7 +576,7 @@ Status Execution::run_pass(const std::atomic<bool>* cancel) {
   }
   Lane& lane = lanes_[plan_->placements().front().device];
   if (recording_state_ == Recording::kSeenOnce) {
-    const Status recorded = record(lane);
+    Status recorded = record(lane);
     if (!recorded.ok()) {
       log::debug("{} does not record: {}", lane.device->id(), recorded.message());
       if (recorded.code() == Code::kDeviceLost) return recorded;

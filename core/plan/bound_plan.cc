@@ -203,7 +203,7 @@ Status BoundPlan::tell_placements() {
     for (size_t i = 0; i < ops.size(); ++i) chosen[i] = targets_[i] == target ? 1 : 0;
     Plugin& provider = *placements_[first].provider;
     const auto told = told_.emplace(target, Told{&provider, nullptr}).first;
-    const Status status =
+    Status status =
         call_plugin(provider.id(), "placing the plan", provider.kernel_api().place, target,
                     ops.data(), uint64_t{sizeof(bp_op)}, static_cast<uint32_t>(ops.size()),
                     static_cast<const uint32_t*>(chosen.data()), ranges_.data(),

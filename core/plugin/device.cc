@@ -71,8 +71,7 @@ Status Device::bind_providers(const std::vector<Plugin*>& plugins) {
     info.module_api = &entry_.plugin->module_api();
     info.gemm_api = &entry_.plugin->gemm_api();
     bp_target* target = nullptr;
-    const Status status =
-        call_plugin(plugin->id(), "binding", plugin->kernel_api().bind, &info, &target);
+    Status status = call_plugin(plugin->id(), "binding", plugin->kernel_api().bind, &info, &target);
     if (status.code() == Code::kExhausted) return status;
     if (status.ok() && target != nullptr) {
       providers_.push_back({plugin, target});

@@ -83,7 +83,7 @@ Val Builder::emit(Op op, Type type, std::initializer_list<Val> args, uint64_t im
     if (a.builder() != this) {
       fail(error(Code::kInvalidArgument, "operand {} of '{}' is not a value of this kernel", n,
                  op_info(op).name));
-      return value(constant({type.kind == Kind::kNone ? Kind::kU32 : type.kind}, 0).id());
+      return value(constant(type.kind == Kind::kNone ? Kind::kU32 : type.kind, 0).id());
     }
     inst.arg[n++] = a.id();
   }

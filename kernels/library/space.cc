@@ -62,7 +62,8 @@ struct GemvShape {
 };
 
 double gemv_cost(const GemvShape& s, const GemvSchedule& d, const Caps& caps) {
-  const double rows_per_group = d.threads / d.lanes_per_row * d.rows_per_thread;
+  const uint32_t rows = d.threads / d.lanes_per_row * d.rows_per_thread;
+  const double rows_per_group = rows;
   const double groups = std::ceil(s.rows / rows_per_group) * s.groups_in_y;
   const double steps = std::ceil(static_cast<double>(s.chunks) / d.lanes_per_row);
   const double idle_lanes = steps * d.lanes_per_row / s.chunks;
@@ -211,7 +212,8 @@ std::vector<AttentionSchedule> attention_space(const AttentionSpec& spec, const 
     for (uint32_t heads = 1; heads <= std::min(sharing, 8u); heads *= 2) {
       if (sharing % heads != 0) break;
       for (uint32_t splits = most_splits; splits >= 1; splits /= 2) {
-        const double held = static_cast<double>(tokens) * (spec.heads / heads) * splits * threads;
+        const uint32_t groups = spec.heads / heads;
+        const double held = static_cast<double>(tokens) * groups * splits * threads;
         double cost = log2_over(liked / held) + 0.5 * log2_over(held / (4 * liked));
         cost += 1.0 / heads;                           // reading the cache again for other heads
         cost += splits == 1 ? 0 : 0.02 * splits / 16;  // joining the parts

@@ -119,7 +119,11 @@ Result<std::vector<std::byte>> CodeLibrary::compile(const bp_module_source& sour
   if (!status.ok()) {
     glue::log(device_.host, BP_LOG_ERROR, "%.*s", static_cast<int>(output.log.size()),
               text_of(output.log).data());
-    return Status(status);
+    // The text is ours: that this device's compiler refuses it is nothing that a caller did wrong.
+    if (status.code() != Code::kInvalidArgument) return Status(status);
+    Status refused(Code::kIncompatible, status.message());
+    refused.set_native(status.native());
+    return refused;
   }
   return std::move(output.binary);
 }

@@ -231,7 +231,8 @@ Result<bool> try_rival(Target* target, const PreparedKernel& kernel, const Varia
   return wins;
 }
 
-// The choice for one variant, which is remembered.
+// The choice for one variant, which is remembered: for good where both have run to the end, for
+// this process where something failed, and not at all for want of memory, which comes and goes.
 Status settle(Target* target, PreparedKernel* kernel, Variant* variant, const ops::Ranges& ranges) {
   const std::string key =
       fmt::format("{}, passes of up to {}", kernel->program.rival_key, variant->max_tokens);
@@ -252,8 +253,10 @@ Status settle(Target* target, PreparedKernel* kernel, Variant* variant, const op
               target->vendor.library().c_str(), key.c_str(), status.to_string().c_str());
     wins = false;
   }
-  // What failed for want of memory may work next time.
-  if (!known && status.code() != Code::kExhausted) target->vendor.choose(key, wins);
+  if (!known && status.code() != Code::kExhausted) {
+    target->vendor.choose(
+        key, wins, status.ok() ? VendorGemm::Because::kMeasured : VendorGemm::Because::kFailed);
+  }
   if (wins) variant->launches = std::move(variant->rival);
   return {};
 }

@@ -124,10 +124,10 @@ std::optional<bool> VendorGemm::choice(const std::string& key) {
   return choices_[key] = stored->front() == std::byte{1};
 }
 
-void VendorGemm::choose(const std::string& key, bool use_library) {
+void VendorGemm::choose(const std::string& key, bool use_library, Because because) {
   const std::lock_guard lock(mutex_);
   choices_[key] = use_library;
-  if (mode_ != Mode::kAuto) return;
+  if (mode_ != Mode::kAuto || because == Because::kFailed) return;
   store_.write(stored_key(key), {use_library ? std::byte{1} : std::byte{0}});
 }
 

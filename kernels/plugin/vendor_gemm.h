@@ -39,7 +39,9 @@ class VendorGemm {
   // Is the library to be used for what the key names? Unknown until somebody has chosen. Keys say
   // everything that decides about speed but for the device and the versions of library and driver.
   std::optional<bool> choice(const std::string& key);
-  void choose(const std::string& key, bool use_library);
+  // What was measured holds for later processes too; a failure may pass, and holds for this one.
+  enum class Because { kMeasured, kFailed };
+  void choose(const std::string& key, bool use_library, Because because);
   // Held while two candidates run against each other, so that trials do not disturb each other.
   std::mutex& trial() noexcept { return trial_; }
 

@@ -34,7 +34,7 @@ VkResult submit(Stream* stream, const Batch& batch) {
   const Semaphores waits(batch.waits), signals(batch.signals);
   const std::vector<VkPipelineStageFlags> stages(batch.waits.size(),
                                                  VK_PIPELINE_STAGE_ALL_COMMANDS_BIT);
-  const VkCommandBuffer commands = batch.recording.commands();
+  VkCommandBuffer commands = batch.recording.commands();
   // Two parts, because signals of one part have no order: whoever sees a timeline's value must
   // find the stream's own semaphore raised, which says that read-backs are complete.
   VkTimelineSemaphoreSubmitInfo values[2] = {};

@@ -334,7 +334,7 @@ bp_status replay(bp_stream* handle, bp_recording* what, bp_error* error) {
     if (captured->is_empty()) return BP_OK;
     stream->open->replays.push_back(captured->self);
     recording->order_all();
-    const VkCommandBuffer commands = captured->commands();
+    VkCommandBuffer commands = captured->commands();
     stream->device->vk.CmdExecuteCommands(recording->commands(), 1, &commands);
     return BP_OK;
   });

@@ -157,7 +157,7 @@ Status exercise_attention(Exercise& exercise, const AttentionCase& test, std::st
   const auto bench = BP_TRY(Bench::create(context, record, limits.ranges(), op->match()));
   const auto check = [&](const Outcome& outcome, const Prepared& batch,
                          std::string_view how) -> Status {
-    for (const size_t slot : {1, 2}) {
+    for (const size_t slot : {size_t{1}, size_t{2}}) {
       BP_TRY(expect_bytes(outcome.states[slot], batch.launch.inputs[slot],
                           fmt::format("{}: a cache, which attention only reads", what)));
     }

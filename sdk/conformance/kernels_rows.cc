@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // embed, rms_norm, layer_norm, gather_rows, moe_route.
 #include <algorithm>
+#include <initializer_list>
 
 #include "sdk/conformance/check.h"
 #include "sdk/conformance/exercise.h"
@@ -50,7 +51,8 @@ Verdict check_embed(Context& context, const WeightFormat& format) {
 Verdict check_rms_norm(Context& context) {
   Exercise exercise(context, "rms_norm", "f32");
   uint64_t seed = context.options.seed * 1000 + 600;
-  for (const uint64_t columns : {1, 7, 31, 32, 64, 100, 257, 896, 1024, 2048, 4097}) {
+  for (const uint64_t columns :
+       std::initializer_list<uint64_t>{1, 7, 31, 32, 64, 100, 257, 896, 1024, 2048, 4097}) {
     for (const int residual : {0, 1, 2}) {
       if (context.options.quick && (columns % 2 == 0 || residual == 1)) continue;
       RowCase test;
@@ -88,7 +90,8 @@ Verdict check_rms_norm(Context& context) {
 Verdict check_layer_norm(Context& context) {
   Exercise exercise(context, "layer_norm", "f32");
   uint64_t seed = context.options.seed * 1000 + 650;
-  for (const uint64_t columns : {1, 7, 31, 32, 64, 100, 257, 896, 1024, 2048, 4097}) {
+  for (const uint64_t columns :
+       std::initializer_list<uint64_t>{1, 7, 31, 32, 64, 100, 257, 896, 1024, 2048, 4097}) {
     for (const int form : {0, 1, 2, 3}) {
       if (context.options.quick && (columns % 2 == 0 || form == 2)) continue;
       RowCase test;
@@ -183,7 +186,7 @@ Verdict check_route(Context& context) {
 Verdict check_gather(Context& context) {
   Exercise exercise(context, "gather_rows", "f32");
   uint64_t seed = context.options.seed * 1000 + 800;
-  for (const uint64_t columns : {1, 33, 64, 896, 1001}) {
+  for (const uint64_t columns : std::initializer_list<uint64_t>{1, 33, 64, 896, 1001}) {
     OpRecord record("gather_rows");
     record.input("f32", {dim(kTokens), constant(columns)}).input("i32", {dim(kOutputs)});
     record.output("f32", {dim(kOutputs), constant(columns)});

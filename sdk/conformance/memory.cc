@@ -2,6 +2,7 @@
 // bp.memory/1: allocation, mapping, budget.
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
 
 #include "sdk/conformance/check.h"
 #include "sdk/conformance/older_caller.h"
@@ -56,8 +57,9 @@ Verdict allocates_any_size(Context& context) {
   for (uint32_t heap = 0; heap < context.heaps.size(); ++heap) {
     std::vector<Buffer> alive;
     std::vector<std::vector<std::byte>> wanted;
-    for (const uint64_t bytes : {1, 2, 3, 7, 31, 61, 127, 257, 1021, 4093, 4095, 4096, 4097, 65535,
-                                 65536, 65537, 1048573, 3 << 20}) {
+    for (const uint64_t bytes :
+         std::initializer_list<uint64_t>{1, 2, 3, 7, 31, 61, 127, 257, 1021, 4093, 4095, 4096, 4097,
+                                         65535, 65536, 65537, 1048573, 3 << 20}) {
       if (bytes > context.heaps[heap].max_allocation_bytes) continue;
       alive.push_back(BP_TRY(context.allocate(bytes, heap)));
       wanted.push_back(pattern(bytes, static_cast<uint32_t>(bytes)));
@@ -192,7 +194,7 @@ Verdict freed_memory_comes_back(Context& context) {
   }
   // Many small ones, freed in another order than they came.
   std::vector<Buffer> small;
-  for (int i = 0; i < 500; ++i) small.push_back(BP_TRY(context.allocate(64 + 13 * (i % 29))));
+  for (uint64_t i = 0; i < 500; ++i) small.push_back(BP_TRY(context.allocate(64 + 13 * (i % 29))));
   for (size_t i = 0; i < small.size(); i += 2) small[i] = Buffer();
   while (!small.empty()) small.pop_back();
   return pass("{} times {} MiB, 500 small buffers", rounds, bytes >> 20);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "sdk/conformance/reference.h"
 
@@ -44,7 +45,7 @@ void attention_reference(std::span<const float> q, std::span<const float> keys,
   const uint64_t window = attributes.window > 0 ? static_cast<uint64_t>(attributes.window) : 0;
   const uint64_t first = window != 0 && position >= window ? position - window + 1 : 0;
   std::vector<double> scores;
-  double largest = -INFINITY;
+  double largest = -std::numeric_limits<double>::infinity();
   for (uint64_t j = first; j <= position; ++j) {
     double score = 0;
     for (uint64_t d = 0; d < dim; ++d) score += double{q[d]} * keys[j * dim + d];

@@ -2,6 +2,7 @@
 // bp.stream/1: moving bytes at awkward places, order inside a stream, ranges that leave a buffer.
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
 
 #include "sdk/conformance/check.h"
 #include "sdk/conformance/queue.h"
@@ -70,7 +71,7 @@ Verdict copies_anywhere(Context& context) {
   Mirror to = BP_TRY(create_mirror(context, queue, 4));
   uint32_t copies = 0;
   for (const Range& range : kRanges) {
-    for (const uint64_t shift : {0, 1, 5, 4096}) {
+    for (const uint64_t shift : std::initializer_list<uint64_t>{0, 1, 5, 4096}) {
       if (range.offset + shift + range.bytes > kBufferBytes) continue;
       BP_TRY(queue.copy(to.buffer, range.offset + shift, from.buffer, range.offset, range.bytes));
       std::copy_n(from.content.begin() + static_cast<ptrdiff_t>(range.offset), range.bytes,

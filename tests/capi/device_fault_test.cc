@@ -220,7 +220,7 @@ TEST_F(DeviceFault, every_allocation_may_be_refused) {
 
 TEST_F(DeviceFault, every_compilation_may_fail) {
   const Tally tally =
-      at_every_call({"fail_compile", 6, {BP_INVALID_ARGUMENT}, "does not compile", true});
+      at_every_call({"fail_compile", 6, {BP_INCOMPATIBLE}, "does not compile", true});
   EXPECT_GT(tally.failed, 10u);
   if (!uses_library()) {
     EXPECT_EQ(tally.found_another_way, 0u);

@@ -88,6 +88,14 @@ class VendorGemm(ProgramTest):
         _, said = self.run_with()
         self.assertNotIn("by our kernels", said)
 
+    def test_a_failure_while_measuring_is_not_remembered(self):
+        # A folder of its own: nothing has been chosen in it yet.
+        cache = {"XDG_CACHE_HOME": str(self.folder / "failing")}
+        _, said = self.run_with(BACKPLANE_MOCK_GEMM_WRONG="1", **cache)
+        self.assertIn("does not compute", said)
+        _, said = self.run_with(**cache)
+        self.assertIn("by our kernels", said)  # measured now
+
     def test_a_failure_at_any_call_leaks_nothing(self):
         def report(name, expect, **environment):
             path = self.folder / name

@@ -120,7 +120,7 @@ class PercentFormatter {
     return one(value, spec, type);
   }
 
-  Status one(const Value& value, FormatSpec spec, char type) {
+  Status one(const Value& value, const FormatSpec& spec, char type) {
     switch (type) {
       case 's':
       case 'r':

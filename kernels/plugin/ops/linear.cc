@@ -111,7 +111,8 @@ Result<Launch> gemv_launch(const Product& p, const Part& part, uint32_t tokens, 
   const auto [schedule, key] =
       planner.schedule<GemvSchedule>(tunable_gemv(spec, planner.caps(), key_of(spec)));
   Launch launch;
-  launch.kernel = BP_TRY(planner.kernel(key, [&] { return build_gemv(spec, schedule); }));
+  launch.kernel =
+      BP_TRY(planner.kernel(key, [&, &plan = schedule] { return build_gemv(spec, plan); }));
   bind_part(p, part, program, small, to, &launch);
   launch.grid_x = Count::of(gemv_groups(spec, schedule));
   launch.grid_y = {p.tokens, tokens, 1, 0};
@@ -142,7 +143,8 @@ Result<Launch> gemm_launch(const Product& p, const Part& part, uint64_t tokens,
   const auto [schedule, key] = planner.schedule<GemmSchedule>(
       tunable_gemm(spec, standard, tokens, planner.caps(), key_of(s) + " gemm"));
   Launch launch;
-  launch.kernel = BP_TRY(planner.kernel(key, [&] { return build_gemm(spec, schedule); }));
+  launch.kernel =
+      BP_TRY(planner.kernel(key, [&, &plan = schedule] { return build_gemm(spec, plan); }));
   bind_part(p, part, program, false, Int8Output::kNone, &launch);
   launch.grid_x = {p.tokens, schedule.tile_tokens, 1, 0};
   launch.grid_y = Count::of(gemm_groups(spec, schedule, 1).y);

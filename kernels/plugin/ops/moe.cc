@@ -53,7 +53,8 @@ Result<Program> plan_experts(const ExpertProduct& p, Planner& planner) {
                                      s.experts, s.used, s.rows, s.columns, s.glu, s.separate_up,
                                      static_cast<int>(s.activation), s.residual)));
   Launch launch;
-  launch.kernel = BP_TRY(planner.kernel(key, [&] { return build_moe_linear(s, schedule); }));
+  launch.kernel =
+      BP_TRY(planner.kernel(key, [&, &plan = schedule] { return build_moe_linear(s, plan); }));
   launch.arguments.reserve(kMaxBuffers);
   for (uint32_t plane = first; plane < program.plane(program.weights.size()); ++plane) {
     launch.arguments.push_back(weight(plane));

@@ -82,7 +82,7 @@ Result<DeviceKernel*> norm_kernel(const NormSpec& spec, bool decodes, Planner& p
   }
   const auto [schedule, key] =
       planner.schedule<NormSchedule>(tunable_norm(spec, planner.caps(), name));
-  return planner.kernel(key, [&] { return build_norm(spec, schedule); });
+  return planner.kernel(key, [&, &plan = schedule] { return build_norm(spec, plan); });
 }
 
 // Both norms: gain in slot 1, the bias of `spec` in slot 2, the residual in `residual_slot`.

@@ -10,14 +10,12 @@ namespace {
 
 // Loads of 16 weights from element i of a row; masked ones read nothing beyond the mask.
 struct F32 {
-  static constexpr uint64_t kBytes = 4;
   static __m512 load(const uint8_t* row, uint64_t i) { return _mm512_loadu_ps(row + 4 * i); }
   static __m512 load(const uint8_t* row, uint64_t i, __mmask16 mask) {
     return _mm512_maskz_loadu_ps(mask, row + 4 * i);
   }
 };
 struct F16 {
-  static constexpr uint64_t kBytes = 2;
   static __m512 load(const uint8_t* row, uint64_t i) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + 2 * i)));
   }
@@ -26,7 +24,6 @@ struct F16 {
   }
 };
 struct Bf16 {
-  static constexpr uint64_t kBytes = 2;
   static __m512 widen(__m256i half) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
   }

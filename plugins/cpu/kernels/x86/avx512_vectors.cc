@@ -208,8 +208,10 @@ inline void score_queries(const float* q, uint64_t dim, CacheRows k, uint64_t ke
     }
     j += K;
   };
+  // NOLINTBEGIN(bugprone-infinite-loop): each call of a block advances
   while (j + 4 <= keys) block.template operator()<4>();
   while (j < keys) block.template operator()<1>();
+  // NOLINTEND(bugprone-infinite-loop)
 }
 
 template <class C>
@@ -334,8 +336,10 @@ void accumulate(const float* weights, uint64_t weight_stride, uint64_t queries, 
     }
     a += Q;
   };
+  // NOLINTBEGIN(bugprone-infinite-loop): each call of a block advances
   while (a + 4 <= queries) query_block.template operator()<4>();
   while (a < queries) query_block.template operator()<1>();
+  // NOLINTEND(bugprone-infinite-loop)
 }
 
 void soft_cap(float softcap, float* x, uint64_t count) {
