@@ -232,7 +232,8 @@ Result<bool> try_rival(Target* target, const PreparedKernel& kernel, const Varia
 }
 
 // The choice for one variant, which is remembered: for good where both have run to the end, for
-// this process where something failed, and not at all for want of memory, which comes and goes.
+// this process where something failed or was wrong, and not at all for want of memory, which comes
+// and goes.
 Status settle(Target* target, PreparedKernel* kernel, Variant* variant, const ops::Ranges& ranges) {
   const std::string key =
       fmt::format("{}, passes of up to {}", kernel->program.rival_key, variant->max_tokens);

@@ -48,11 +48,13 @@ Verdict check_embed(Context& context, const WeightFormat& format) {
   return exercise.verdict();
 }
 
+// Of both norms: one, primes, blocks and their neighbours.
+constexpr uint64_t kNormColumns[] = {1, 7, 31, 32, 64, 100, 257, 896, 1024, 2048, 4097};
+
 Verdict check_rms_norm(Context& context) {
   Exercise exercise(context, "rms_norm", "f32");
   uint64_t seed = context.options.seed * 1000 + 600;
-  for (const uint64_t columns :
-       std::initializer_list<uint64_t>{1, 7, 31, 32, 64, 100, 257, 896, 1024, 2048, 4097}) {
+  for (const uint64_t columns : kNormColumns) {
     for (const int residual : {0, 1, 2}) {
       if (context.options.quick && (columns % 2 == 0 || residual == 1)) continue;
       RowCase test;
@@ -90,8 +92,7 @@ Verdict check_rms_norm(Context& context) {
 Verdict check_layer_norm(Context& context) {
   Exercise exercise(context, "layer_norm", "f32");
   uint64_t seed = context.options.seed * 1000 + 650;
-  for (const uint64_t columns :
-       std::initializer_list<uint64_t>{1, 7, 31, 32, 64, 100, 257, 896, 1024, 2048, 4097}) {
+  for (const uint64_t columns : kNormColumns) {
     for (const int form : {0, 1, 2, 3}) {
       if (context.options.quick && (columns % 2 == 0 || form == 2)) continue;
       RowCase test;
