@@ -293,10 +293,12 @@ Status Verifier::fragment(const Inst& inst) const {
   }
 }
 
-// A load may be done where it stands or, without matrix units, at each use.
+// A load may be done where it stands or, without matrix units, at each use. Some matrix units hold
+// the two inputs of a product differently, so that one fragment cannot be both.
 Status Verifier::fragments_are_fresh() const {
   std::vector<bool> fresh(k_.insts.size(), false);
-  ValueId oldest = 0;  // loads before it are stale
+  std::vector<uint32_t> sides(k_.insts.size(), 0);  // 1: a product's first input, 2: second
+  ValueId oldest = 0;                               // loads before it are stale
   for (ValueId at = 0; at < k_.insts.size(); ++at) {
     const Inst& inst = k_.insts[at];
     const bool bracket = inst.op >= Op::kFor && inst.op <= Op::kEndIf;
@@ -309,6 +311,13 @@ Status Verifier::fragments_are_fresh() const {
     for (uint32_t i = 0; i < 2; ++i) {
       if (!fresh[inst.arg[i]] || inst.arg[i] < oldest) {
         return invalid("instruction {}: 'mma' of what was not loaded just before", at);
+      }
+      sides[inst.arg[i]] |= 1u << i;
+      if (sides[inst.arg[i]] == 3) {
+        return invalid(
+            "instruction {}: a fragment is the first input of one 'mma' and the second "
+            "of another; load it twice",
+            at);
       }
     }
   }

@@ -189,8 +189,9 @@ std::string fragment_finding(const std::function<Val(Builder&)>& index, bool bar
         for (uint32_t i = 0; i < 4; ++i) words.store(k.tid() + 64 * i, 0x3c003c00u);  // ones
         if (barrier) k.barrier();
         const Val a = words.load_fragment(index(k), 8, 32);
+        const Val b = words.load_fragment(index(k), 8, 32);
         if (between) between(k, words);
-        const Val sum = k.multiply(a, a, k.fill_fragment(2.0f, 32));
+        const Val sum = k.multiply(a, b, k.fill_fragment(2.0f, 32));
         sums.store_fragment(k.tid() / 32 * 256, 16, sum);
         if (barrier) k.barrier();
         out.store(k.tid(), to_u32(sums.load(k.tid() * 8)));
@@ -211,6 +212,19 @@ TEST(Interpreter, fragments_multiply_and_their_mistakes_are_found) {
            [](Builder&k, Shared words) { words.store(k.tid(), 0u); }}) {
     EXPECT_THAT(fragment_finding(own, true, between), HasSubstr("not loaded just before"));
   }
+}
+
+TEST(Verify, a_fragment_is_one_input_of_products_or_the_other) {
+  Builder k("twice", 32);
+  Buf out = k.out("out");
+  Shared words = k.shared("words", kU32, 128), sums = k.shared("sums", kF32, 256);
+  for (uint32_t i = 0; i < 4; ++i) words.store(k.tid() + 32 * i, 0u);
+  k.barrier();
+  const Val a = words.load_fragment(0, 8, 32);
+  sums.store_fragment(0, 16, k.multiply(a, a, k.fill_fragment(0.0f, 32)));
+  k.barrier();
+  out.store(k.tid(), to_u32(sums.load(k.tid())));
+  EXPECT_THAT(k.finish().status().to_string(), HasSubstr("load it twice"));
 }
 
 TEST(Interpreter, fragments_hold_sums_of_products) {

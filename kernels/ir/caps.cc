@@ -19,7 +19,7 @@ const std::array<Caps, 9>& table() noexcept {
        true},
       {"lavapipe", DialectId::kGlsl, 0, 8, false, 1024, 32u << 10, 128, 16, kGiB / 8, 2, false,
        false, true},
-      {"vulkan32", DialectId::kGlsl, 0, 32, true, 1024, 32u << 10, 128, 16, 4 * kGiB - 1, 32, false,
+      {"vulkan32", DialectId::kGlsl, 0, 32, true, 1024, 32u << 10, 128, 16, 4 * kGiB - 1, 32, true,
        false, true},
       {"cuda", DialectId::kCuda, 90, 32, true, 1024, 48u << 10, 4096, 16, 16 * kGiB, 132, true,
        true, true},

@@ -84,14 +84,16 @@ Status CodeLibrary::load(DeviceKernel* code) {
   source.subgroup_size = kernel.subgroup_size;
   source.text = glue::text(text);
   source.entry = glue::text(entry);
+  const std::string_view options = compile_options(kernel, device_.caps);
+  source.options = glue::text(options);
   source.group_threads = kernel.threads;
   source.buffer_count = static_cast<uint32_t>(kernel.buffers.size());
   source.param_words = static_cast<uint32_t>(kernel.params.size());
   source.flags = device_.caps.early_launch ? BP_MODULE_AWAITS : 0;
-  const std::string key = fmt::format("{}\n{}\n{}\nsubgroup {} threads {} buffers {} params {}\n{}",
-                                      BP_TRY(compiler_id()), dialect_name(device_.caps.dialect),
-                                      entry, source.subgroup_size, source.group_threads,
-                                      source.buffer_count, source.param_words, text);
+  const std::string key = fmt::format(
+      "{}\n{}\n{}\nsubgroup {} threads {} buffers {} params {} options {}\n{}",
+      BP_TRY(compiler_id()), dialect_name(device_.caps.dialect), entry, source.subgroup_size,
+      source.group_threads, source.buffer_count, source.param_words, options, text);
   if (const auto stored = store_.read(key)) {
     Status loaded = load_binary(source, *stored, code);
     if (loaded.ok() || loaded.code() == Code::kDeviceLost) return loaded;

@@ -48,12 +48,25 @@ uint32_t subgroup_of(const bp_device_caps& caps) {
   return is_power_of_two(size) && size > 1 && size <= 128 ? size : 0;
 }
 
-// Fragments are spelled for CUDA from sm_75 on, and have run there. What is spelled for AMD has
-// been compiled and not yet run on a card, so it is used only when asked for.
+// Matrix units, unless BACKPLANE_MATRIX is "off". Fragments have run on NVIDIA's cards, through
+// CUDA from sm_75 on and through Vulkan; what is spelled for AMD's own compiler has been compiled
+// and not yet run on a card, so it is used only with "on".
 bool matrix_of(const Caps& caps, const bp_device_caps& said) {
-  if (said.has_matrix == 0 || caps.subgroup_size == 0) return false;
-  if (caps.dialect == DialectId::kCuda) return caps.arch >= 75;
-  return caps.dialect == DialectId::kHip && std::getenv("BACKPLANE_HIP_MATRIX") != nullptr;
+  const char* const text = std::getenv("BACKPLANE_MATRIX");
+  const std::string_view wish = text == nullptr ? "" : text;
+  if (said.has_matrix == 0 || caps.subgroup_size == 0 || wish == "off") return false;
+  switch (caps.dialect) {
+    case DialectId::kCuda:
+      return caps.arch >= 75;
+    case DialectId::kHip:
+      return wish == "on";
+    case DialectId::kGlsl:
+      return std::all_of(std::begin(said.matrix_shape), std::end(said.matrix_shape),
+                         [](uint32_t size) { return size == kFragmentSize; });
+    case DialectId::kOpenCl:
+      return false;
+  }
+  return false;
 }
 
 uint32_t or_else(uint32_t said, uint32_t floor) {

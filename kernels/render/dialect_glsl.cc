@@ -19,6 +19,35 @@ int bp_sdot(uint a, uint b, spirv_literal int packing);
 int bp_dot4(uint a, uint b, int c) { return bp_sdot(a, b, 0) + c; }
 )";
 
+// Fragments as SPV_KHR_cooperative_matrix has them, spelled as instructions, since their extension
+// is newer than the GLSL compilers in use, too. 6022, 9: its capability, and halves'; 4456: the
+// type of a component, a scope, rows, columns, a use; 80: a composite of one value; 4457, 4458:
+// load and store with a layout (0: by rows, 1: by columns), a stride, memory operands (the group
+// must see what it wrote: 0x30 makes it visible, 0x28 available) and their scope; 4459: a product.
+//
+// Those compilers take no type as a component: the text gives a constant, its number of bits, and
+// whoever compiles it puts the float type of so many bits in its place.
+constexpr std::string_view kFragments = R"(#pragma use_vulkan_memory_model
+#extension GL_KHR_memory_scope_semantics : require
+#extension GL_EXT_spirv_intrinsics : require
+const uint bp_bits_in = 16, bp_bits_sum = 32, bp_size = 16, bp_subgroup = 3, bp_group = 2;
+const uint bp_use_a = 0, bp_use_b = 1, bp_use_sum = 2, bp_by_rows = 0, bp_by_columns = 1;
+#define bp_frag(bits, use) spirv_type(extensions = ["SPV_KHR_cooperative_matrix"], \
+    capabilities = [6022, 9], id = 4456, bits, bp_subgroup, bp_size, bp_size, use)
+#define bp_frag_a bp_frag(bp_bits_in, bp_use_a)
+#define bp_frag_b bp_frag(bp_bits_in, bp_use_b)
+#define bp_frag_sum bp_frag(bp_bits_sum, bp_use_sum)
+spirv_instruction(id = 80) bp_frag_sum bp_frag_fill(float v);
+spirv_instruction(id = 4459) bp_frag_sum bp_mma(bp_frag_a a, bp_frag_b b, bp_frag_sum s);
+spirv_instruction(id = 4458) void bp_frag_store(spirv_by_reference float at, bp_frag_sum s,
+    uint layout_, uint stride, spirv_literal uint operands, uint scope);
+)";
+// One for each type of array that fragments are loaded from.
+constexpr const char* kFragmentLoad =
+    R"(spirv_instruction(id = 4457) bp_frag_{0} bp_frag_load_{0}(spirv_by_reference {1} at,
+    uint layout_, uint stride, spirv_literal uint operands, uint scope);
+)";
+
 class GlslPrinter final : public Printer {
  public:
   using Printer::Printer;
@@ -31,6 +60,7 @@ class GlslPrinter final : public Printer {
           "#extension GL_KHR_shader_subgroup_shuffle : require\n");
     }
     if (uses(Op::kDot4)) raw(kDot);
+    if (uses(Op::kFragFill) || uses(Op::kFragLoad)) declare_fragments();
     if (uses(Op::kPackF16x2)) {
       raw("uint bp_pack_f16x2(float l, float h) { return packHalf2x16(vec2(l, h)); }\n");
     }
@@ -46,6 +76,19 @@ class GlslPrinter final : public Printer {
       raw(fmt::format("shared {} s_{}[{}];\n", type_name(s.element), s.name, s.count));
     }
     raw("void main() {\n");
+  }
+
+  void declare_fragments() {
+    raw(kFragments);
+    uint32_t seen = 0;  // lanes of the arrays, as bits
+    for (const Inst& inst : kernel_.insts) {
+      if (inst.op != Op::kFragLoad) continue;
+      const Type element = kernel_.shared[inst.imm].element;
+      if ((seen & element.lanes) != 0) continue;
+      seen |= element.lanes;
+      for (const char use : {'a', 'b'})
+        raw(fmt::format(fmt::runtime(kFragmentLoad), use, type_name(element)));
+    }
   }
 
   void declare(uint32_t buffer) {
@@ -69,6 +112,7 @@ class GlslPrinter final : public Printer {
   }
 
   std::string type_name(Type type) const override {
+    if (type.kind == Kind::kFragSum) return "bp_frag_sum";
     if (type.lanes > 1) {
       const char* prefix = type.kind == Kind::kF32 ? "" : type.kind == Kind::kI32 ? "i" : "u";
       return fmt::format("{}vec{}", prefix, type.lanes);
@@ -161,6 +205,20 @@ class GlslPrinter final : public Printer {
     return (flags & kBarrierGlobal) != 0 ? "memoryBarrierBuffer(); barrier();" : "barrier();";
   }
   std::string unroll(uint64_t) const override { return "[[unroll]]"; }
+  std::string fragment_type(bool second) const override {
+    return second ? "bp_frag_b" : "bp_frag_a";
+  }
+  // b's rows are the columns of bᵀ.
+  std::string fragment_load(const SharedArray& from, const std::string& index,
+                            const std::string& stride, bool second) const override {
+    return fmt::format("bp_frag_load_{}(s_{}[{}], {}, {}, 0x30, bp_group)", second ? 'b' : 'a',
+                       from.name, index, second ? "bp_by_columns" : "bp_by_rows", stride);
+  }
+  std::string fragment_store(const SharedArray& to, const std::string& index,
+                             const std::string& stride, const std::string& sums) const override {
+    return fmt::format("bp_frag_store(s_{}[{}], {}, bp_by_rows, {}, 0x28, bp_group)", to.name,
+                       index, sums, stride);
+  }
 };
 
 }  // namespace

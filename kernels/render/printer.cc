@@ -157,6 +157,27 @@ std::string Printer::arithmetic(const Inst& inst) const {
   return fmt::format("{}({})", function(inst.op, kind), list);
 }
 
+std::string Printer::fragment_type(bool) const {
+  return type_name({Kind::kFragIn, 1});
+}
+
+std::string Printer::fragment_load(const SharedArray& from, const std::string& index,
+                                   const std::string& stride, bool) const {
+  return fmt::format("bp_frag_load((const unsigned int*)&s_{}[{}], {} * {}u)", from.name, index,
+                     stride, from.element.lanes);
+}
+
+std::string Printer::fragment_store(const SharedArray& to, const std::string& index,
+                                    const std::string& stride, const std::string& sums) const {
+  return fmt::format("bp_frag_store(&s_{}[{}], {}, {})", to.name, index, stride, sums);
+}
+
+bool Printer::is_second(ValueId load) const {
+  const ValueId user = user_[load];
+  return user != kNoValue && kernel_.insts[user].op == Op::kMma &&
+         kernel_.insts[user].arg[1] == load;
+}
+
 std::string Printer::expression(ValueId at) const {
   const Inst& inst = kernel_.insts[at];
   switch (inst.op) {
@@ -193,11 +214,8 @@ std::string Printer::expression(ValueId at) const {
       return arg(inst, 0);
     case Op::kFragFill:
       return fmt::format("bp_frag_fill({})", arg(inst, 0));
-    case Op::kFragLoad: {
-      const SharedArray& array = kernel_.shared[inst.imm];
-      return fmt::format("bp_frag_load((const unsigned int*)&s_{}[{}], {} * {}u)", array.name,
-                         arg(inst, 0), arg(inst, 1), array.element.lanes);
-    }
+    case Op::kFragLoad:
+      return fragment_load(kernel_.shared[inst.imm], arg(inst, 0), arg(inst, 1), is_second(at));
     case Op::kMma:
       return fmt::format("bp_mma({}, {}, {})", arg(inst, 0), arg(inst, 1), arg(inst, 2));
     case Op::kShuffleXor:
@@ -219,7 +237,9 @@ void Printer::define(ValueId at, const std::string& text) {
   reads_[at] = false;  // a named value is fixed
   text_[at] = fmt::format("v{}", at);
   if (uses_[at] == 0) return line(text + ";");
-  line(fmt::format("const {} v{} = {};", type_name(inst.type), at, text));
+  const std::string type =
+      inst.type.kind == Kind::kFragIn ? fragment_type(is_second(at)) : type_name(inst.type);
+  line(fmt::format("const {} v{} = {};", type, at, text));
 }
 
 void Printer::statement(ValueId at) {
@@ -234,8 +254,8 @@ void Printer::statement(ValueId at) {
       return line(
           fmt::format("s_{}[{}] = {};", kernel_.shared[index].name, arg(inst, 0), arg(inst, 1)));
     case Op::kFragStore:
-      return line(fmt::format("bp_frag_store(&s_{}[{}], {}, {});", kernel_.shared[index].name,
-                              arg(inst, 0), arg(inst, 1), arg(inst, 2)));
+      return line(fragment_store(kernel_.shared[index], arg(inst, 0), arg(inst, 1), arg(inst, 2)) +
+                  ";");
     case Op::kVar:
       text_[at] = fmt::format("m{}", at);
       return line(fmt::format("{} m{} = {};", type_name(inst.type), at, arg(inst, 0)));

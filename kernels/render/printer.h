@@ -39,6 +39,13 @@ class Printer {
                                  const std::string& x) const = 0;
   virtual std::string barrier(uint64_t flags) const = 0;  // kBarrier…, any that caps_ allow
   virtual std::string unroll(uint64_t factor) const = 0;  // a line before `for`, or empty
+  // Fragments. A loaded one is `second` where products take it as b. `index` and `stride` count the
+  // array's elements.
+  virtual std::string fragment_type(bool second) const;
+  virtual std::string fragment_load(const SharedArray& from, const std::string& index,
+                                    const std::string& stride, bool second) const;
+  virtual std::string fragment_store(const SharedArray& to, const std::string& index,
+                                     const std::string& stride, const std::string& sums) const;
   // For launches that begin early: the statement after which memory may be touched.
   virtual std::string await() const { return {}; }
 
@@ -56,6 +63,7 @@ class Printer {
   bool inlines(ValueId at, const std::string& text) const;
   void statement(ValueId at);
   void define(ValueId at, const std::string& text);
+  bool is_second(ValueId load) const;  // of the two inputs of its products
   std::string expression(ValueId at) const;
   std::string arithmetic(const Inst& inst) const;
   std::string constant(Kind kind, uint32_t bits) const;

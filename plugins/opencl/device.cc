@@ -10,6 +10,8 @@ namespace {
 
 constexpr uint32_t kMaxBuffers = 16;
 constexpr uint64_t kMaxRangeBytes = 16ull << 30;  // kernels count words in 32 bits
+// Kernels take offsets in 32 bits, in units of 16 bytes.
+constexpr uint64_t kMaxAllocationBytes = 64ull << 30;
 constexpr uint32_t kVendorIntel = 0x8086;
 
 template <class T>
@@ -175,7 +177,8 @@ bool describe_physical(Physical* p, std::string* why) {
   };
   const bool is_cpu = (get<cl_device_type>(*p, CL_DEVICE_TYPE) & CL_DEVICE_TYPE_CPU) != 0;
   const bool is_unified = is_cpu || get<cl_bool>(*p, CL_DEVICE_HOST_UNIFIED_MEMORY);
-  p->max_allocation_bytes = get<cl_ulong>(*p, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
+  p->max_allocation_bytes =
+      std::min<uint64_t>(get<cl_ulong>(*p, CL_DEVICE_MAX_MEM_ALLOC_SIZE), kMaxAllocationBytes);
   // Cards with memory of their own may offer fine grain too, over the bus.
   p->shares_memory =
       is_unified && p->version >= 200 && p->cl->svm_alloc != nullptr &&

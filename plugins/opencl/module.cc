@@ -1,29 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plugins/opencl/module.h"
 
-#include <algorithm>
-#include <cinttypes>
+#include "backplane/sealed_binary.h"
 
 namespace bp::opencl {
 namespace {
 
-// Stands before the driver's binary: drivers parse what they are given without much care, and a
-// cache on disk may be cut or damaged.
-struct BinaryHeader {
-  char magic[8];
-  uint64_t bytes;
-  uint64_t hash;
-};
-constexpr char kMagic[8] = {'b', 'p', 'o', 'c', 'l', 'b', 'i', '1'};
 constexpr size_t kMaxBinaryBytes = 256u << 20;
-
-uint64_t hash_of(const std::byte* data, size_t bytes) noexcept {
-  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
-  for (size_t i = 0; i < bytes; ++i) {
-    hash = (hash ^ static_cast<uint64_t>(data[i])) * 0x100000001b3u;
-  }
-  return hash;
-}
+// Of the envelope: binaries name the device that they are for themselves, and drivers look.
+constexpr std::string_view kSeal = "opencl";
 
 struct ProgramRelease {
   const Driver* cl;
@@ -65,25 +50,6 @@ bp_status compiler_id(bp_device* device, bp_bytes_fn out, void* user, bp_error* 
   });
 }
 
-bp_status check_source(const bp_device_caps& caps, const bp_module_source& s, bp_error* error) {
-  const char* what = nullptr;
-  uint64_t has = 0, most = 0;
-  const auto limit = [&](const char* name, uint64_t value, uint64_t bound) {
-    if (value > bound) what = name, has = value, most = bound;
-  };
-  limit("threads in a group", s.group_threads, caps.max_group_threads);
-  limit("buffers", s.buffer_count, caps.max_buffers);
-  limit("bytes of parameters", uint64_t{4} * s.param_words, caps.max_param_bytes);
-  limit("shared bytes", s.shared_bytes, caps.shared_bytes);
-  limit("threads in a demanded subgroup", s.subgroup_size, caps.subgroup_max);
-  if (what != nullptr) {
-    return glue::fail(error, BP_INVALID_ARGUMENT,
-                      "the kernel has %" PRIu64 " %s, the device allows %" PRIu64, has, what, most);
-  }
-  if (s.group_threads != 0) return BP_OK;
-  return glue::fail(error, BP_INVALID_ARGUMENT, "a module needs group_threads of at least 1");
-}
-
 bp_status build(Device* device, cl_program program, const bp_module_source& source,
                 std::string* log, bp_error* error) {
   const std::string options = build_options(*device->physical, source);
@@ -99,15 +65,15 @@ bp_status build(Device* device, cl_program program, const bp_module_source& sour
   return fail_cl(device, code, "clBuildProgram", error);
 }
 
-// A kernel object after checking that the text is what the source record says.
-bp_status make_kernel(Device* device, cl_program program, const std::string& name,
-                      const bp_module_source& source, cl_kernel* out, bp_error* error) {
+// A kernel object after checking that the text is as described.
+bp_status make_kernel(Device* device, cl_program program, const glue::FunctionShape& shape,
+                      cl_kernel* out, bp_error* error) {
   const Driver& cl = *device->cl;
   cl_int code = CL_SUCCESS;
-  *out = cl.create_kernel(program, name.c_str(), &code);
+  const char* const name = shape.name.c_str();
+  *out = cl.create_kernel(program, name, &code);
   if (code == CL_INVALID_KERNEL_NAME) {
-    return glue::fail_native(error, BP_NOT_FOUND, code, "the module has no kernel '%s'",
-                             name.c_str());
+    return glue::fail_native(error, BP_NOT_FOUND, code, "the module has no kernel '%s'", name);
   }
   if (code != CL_SUCCESS) return fail_cl(device, code, "clCreateKernel", error);
   cl_uint arguments = 0;
@@ -116,15 +82,15 @@ bp_status make_kernel(Device* device, cl_program program, const std::string& nam
   cl.get_group_info(*out, device->physical->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof threads, &threads,
                     nullptr);
   bp_status status = BP_OK;
-  if (arguments != 2 * source.buffer_count + source.param_words) {
+  if (arguments != 2 * shape.buffer_count + shape.param_words) {
     status = glue::fail(error, BP_INVALID_ARGUMENT,
                         "kernel '%s' has %u arguments; %u buffers, two each, and %u scalars were "
                         "announced",
-                        name.c_str(), arguments, source.buffer_count, source.param_words);
-  } else if (threads < source.group_threads) {
+                        name, arguments, shape.buffer_count, shape.param_words);
+  } else if (threads < shape.group_threads) {
     status = glue::fail(error, BP_INVALID_ARGUMENT,
-                        "kernel '%s' runs with up to %zu threads in a group here, not %u",
-                        name.c_str(), threads, source.group_threads);
+                        "kernel '%s' runs with up to %zu threads in a group here, not %u", name,
+                        threads, shape.group_threads);
   }
   if (status != BP_OK) cl.release_kernel(*out);
   return status;
@@ -140,16 +106,12 @@ bp_status emit_binary(Device* device, cl_program program, bp_bytes_fn out, void*
   if (bytes == 0 || bytes > kMaxBinaryBytes) {
     return glue::fail(error, BP_UNAVAILABLE, "the driver made a binary of %zu bytes", bytes);
   }
-  std::vector<std::byte> record(sizeof(BinaryHeader) + bytes);
-  std::byte* body = record.data() + sizeof(BinaryHeader);
+  std::string image(bytes, '\0');
+  char* body = image.data();
   code = cl.get_program_info(program, CL_PROGRAM_BINARIES, sizeof body, &body, nullptr);
   if (code != CL_SUCCESS) return fail_cl(device, code, "CL_PROGRAM_BINARIES", error);
-  BinaryHeader header{};
-  std::memcpy(header.magic, kMagic, sizeof kMagic);
-  header.bytes = bytes;
-  header.hash = hash_of(body, bytes);
-  std::memcpy(record.data(), &header, sizeof header);
-  out(user, record.data(), record.size());
+  const std::vector<char> sealed = glue::seal_binary(kSeal, image);
+  out(user, sealed.data(), sealed.size());
   return BP_OK;
 }
 
@@ -158,7 +120,7 @@ bp_status compile(bp_device* handle, const bp_module_source* from, bp_bytes_fn b
   return glue::fenced(error, [&]() -> bp_status {
     Device* const device = unwrap(handle);
     const bp_module_source source = glue::read_struct(from);
-    if (const bp_status s = check_source(device->physical->caps, source, error)) return s;
+    if (const bp_status s = glue::check_module(source, device->physical->caps, error)) return s;
     const std::string_view text = glue::view(source.text);
     const char* data = text.data();
     const size_t length = text.size();
@@ -172,8 +134,8 @@ bp_status compile(bp_device* handle, const bp_module_source* from, bp_bytes_fn b
     if (log != nullptr && !messages.empty()) log(user, messages.data(), messages.size());
     if (built != BP_OK) return built;
     cl_kernel kernel = nullptr;
-    const std::string entry(glue::view(source.entry));
-    const bp_status made = make_kernel(device, program.get(), entry, source, &kernel, error);
+    const bp_status made =
+        make_kernel(device, program.get(), glue::shape_of(source), &kernel, error);
     if (made != BP_OK) return made == BP_NOT_FOUND ? BP_INVALID_ARGUMENT : made;
     device->cl->release_kernel(kernel);
     return emit_binary(device, program.get(), binary, user, error);
@@ -186,18 +148,11 @@ bp_status load(bp_device* handle, const bp_module_source* from, const void* bina
     *out = nullptr;
     Device* const device = unwrap(handle);
     const bp_module_source source = glue::read_struct(from);
-    if (const bp_status s = check_source(device->physical->caps, source, error)) return s;
-    BinaryHeader header{};
-    const auto* body = static_cast<const std::byte*>(binary) + sizeof header;
-    if (bytes >= sizeof header) std::memcpy(&header, binary, sizeof header);
-    if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0 ||
-        header.bytes != bytes - sizeof header || header.hash != hash_of(body, header.bytes)) {
-      return glue::fail(error, BP_INCOMPATIBLE,
-                        "the %" PRIu64 " bytes are no whole binary of this plugin; compile anew",
-                        bytes);
-    }
-    const size_t length = header.bytes;
-    const auto* data = reinterpret_cast<const unsigned char*>(body);
+    if (const bp_status s = glue::check_module(source, device->physical->caps, error)) return s;
+    std::string_view image;
+    if (const bp_status s = glue::unseal_binary(kSeal, binary, bytes, &image, error)) return s;
+    const size_t length = image.size();
+    const auto* data = reinterpret_cast<const unsigned char*>(image.data());
     cl_int code = CL_SUCCESS, verdict = CL_SUCCESS;
     Program program(device->cl->program_with_binary(device->context, 1, &device->physical->id,
                                                     &length, &data, &verdict, &code),
@@ -211,9 +166,7 @@ bp_status load(bp_device* handle, const bp_module_source* from, const void* bina
     const bp_status built = build(device, program.get(), source, &messages, error);
     if (built != BP_OK) return built == BP_INVALID_ARGUMENT ? BP_INCOMPATIBLE : built;
     auto module = std::make_unique<Module>();
-    module->group_threads = source.group_threads;
-    module->buffer_count = source.buffer_count;
-    module->param_words = source.param_words;
+    module->shape = glue::shape_of(source);
     module->program = program.release();
     module->device = device;
     device->children.fetch_add(1);
@@ -235,18 +188,15 @@ bp_status function(bp_module* handle, const bp_string* name, bp_function** out, 
     Module* const module = unwrap(handle);
     const std::lock_guard lock(module->mutex);
     for (const auto& made : module->functions) {
-      if (made->name == glue::view(name)) return *out = wrap(made.get()), BP_OK;
+      if (made->shape.name == glue::view(name)) return *out = wrap(made.get()), BP_OK;
     }
     auto made = std::make_unique<Function>();
     made->module = module;
-    made->name = glue::view(name);
+    made->shape = module->shape;
+    made->shape.name = glue::view(name);
     module->functions.reserve(module->functions.size() + 1);
-    bp_module_source source{};
-    source.group_threads = module->group_threads;
-    source.buffer_count = module->buffer_count;
-    source.param_words = module->param_words;
     const bp_status status =
-        make_kernel(module->device, module->program, made->name, source, &made->kernel, error);
+        make_kernel(module->device, module->program, made->shape, &made->kernel, error);
     if (status != BP_OK) return status;
     *out = wrap(made.get());
     module->functions.push_back(std::move(made));
@@ -254,59 +204,24 @@ bp_status function(bp_module* handle, const bp_string* name, bp_function** out, 
   });
 }
 
-bp_status check_launch(const Stream& stream, const Function& f, const bp_launch& launch,
-                       bp_error* error) {
-  const Module& module = *f.module;
-  const bp_device_caps& caps = module.device->physical->caps;
-  const char* const name = f.name.c_str();
-  if (stream.device != module.device) {
-    return glue::fail(error, BP_INVALID_ARGUMENT, "%s: stream of another device", name);
-  }
-  if (launch.buffer_count != module.buffer_count || launch.param_words != module.param_words ||
-      launch.group_threads != module.group_threads || launch.shared_bytes != 0) {
-    return glue::fail(error, BP_INVALID_ARGUMENT,
-                      "%s: launched with %u buffers, %u scalars, %u threads, %u further shared "
-                      "bytes; compiled for %u, %u, %u, 0",
-                      name, launch.buffer_count, launch.param_words, launch.group_threads,
-                      launch.shared_bytes, module.buffer_count, module.param_words,
-                      module.group_threads);
-  }
-  for (int i = 0; i < 3; ++i) {
-    if (launch.grid[i] == 0 || launch.grid[i] > caps.max_grid[i]) {
-      return glue::fail(error, BP_INVALID_ARGUMENT,
-                        "%s: grid[%d] is %" PRIu64 ", the device takes 1 to %" PRIu64, name, i,
-                        launch.grid[i], caps.max_grid[i]);
-    }
-  }
-  for (uint32_t i = 0; i < launch.buffer_count; ++i) {
-    const bp_launch_buffer& b = launch.buffers[i];
-    if (b.offset % 16 != 0 || b.offset / 16 > UINT32_MAX || b.bytes > caps.max_buffer_range) {
-      return glue::fail(error, BP_INVALID_ARGUMENT,
-                        "%s: buffer %u at %" PRIu64 " with %" PRIu64
-                        " bytes; offsets are multiples "
-                        "of 16 below 64 GiB, ranges end at %" PRIu64,
-                        name, i, b.offset, b.bytes, caps.max_buffer_range);
-    }
-    char what[96];
-    glue::print_text(what, sizeof what, "%s: buffer %u", name, i);
-    const bp_status s =
-        check_range(module.device, unwrap(b.buffer), b.offset, b.bytes, false, what, error);
-    if (s != BP_OK) return s;
-  }
-  return BP_OK;
-}
-
 bp_status launch(bp_stream* handle, bp_function* callee, const bp_launch* what, bp_error* error) {
   return glue::fenced(error, [&]() -> bp_status {
     Stream& stream = *unwrap(handle);
     Function& f = *unwrap(callee);
     const bp_launch record = glue::read_struct(what);
-    if (const bp_status s = check_launch(stream, f, record, error)) return s;
+    const auto describe = [](const bp_buffer* buffer) {
+      const Buffer& b = *unwrap(buffer);
+      return glue::LaunchBuffer{b.bytes, b.device, b.is_read_only};
+    };
+    if (const bp_status s = glue::check_launch(record, f.shape, f.module->device, stream.device,
+                                               f.module->device->physical->caps, describe, error)) {
+      return s;
+    }
     const Driver& cl = *stream.device->cl;
     const size_t local[3] = {record.group_threads, 1, 1};
     const size_t global[3] = {record.grid[0] * record.group_threads, record.grid[1],
                               record.grid[2]};
-    return put(&stream, f.name.c_str(), error, {}, [&](cl_event* event) {
+    return put(&stream, f.shape.name.c_str(), error, {}, [&](cl_event* event) {
       const std::lock_guard lock(f.mutex);
       cl_uint at = 0;
       cl_int code = CL_SUCCESS;
@@ -316,7 +231,7 @@ bp_status launch(bp_stream* handle, bp_function* callee, const bp_launch* what, 
       for (uint32_t i = 0; i < record.buffer_count; ++i) {
         const Buffer* const buffer = unwrap(record.buffers[i].buffer);
         const auto offset = static_cast<cl_uint>(record.buffers[i].offset / 16);
-        set(sizeof(cl_mem), buffer == nullptr ? nullptr : &buffer->memory);
+        set(sizeof(cl_mem), &buffer->memory);
         set(sizeof offset, &offset);
       }
       for (uint32_t i = 0; i < record.param_words; ++i) set(4, &record.params[i]);

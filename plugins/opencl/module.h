@@ -5,6 +5,7 @@
 
 #include <mutex>
 
+#include "backplane/launch_check.h"
 #include "plugins/opencl/stream.h"
 
 namespace bp::opencl {
@@ -13,7 +14,7 @@ struct Module;
 
 struct Function {
   Module* module = nullptr;
-  std::string name;
+  glue::FunctionShape shape;
   cl_kernel kernel = nullptr;
   // The arguments are state of the kernel object and clSetKernelArg is not thread-safe for one, so
   // launches from several streams take turns between the first argument and the enqueue.
@@ -24,9 +25,7 @@ BP_PLUGIN_HANDLE(bp_function, Function)
 struct Module {
   Device* device = nullptr;
   cl_program program = nullptr;
-  uint32_t group_threads = 0;
-  uint32_t buffer_count = 0;
-  uint32_t param_words = 0;
+  glue::FunctionShape shape;  // as the source said
   std::mutex mutex;
   std::vector<std::unique_ptr<Function>> functions;  // guarded by mutex
   ~Module();

@@ -309,15 +309,15 @@ TEST_F(OpenClTest, a_record_that_contradicts_the_text_or_the_device_is_refused) 
   refused(source, "17 buffers");
   source = scale_source();
   source.param_words = 1u << 30;
-  refused(source, "bytes of parameters");
+  refused(source, "bytes of params");
   source = scale_source();
   source.group_threads = 1u << 20;
   refused(source, "threads in a group");
   source.group_threads = 0;
-  refused(source, "group_threads");
+  refused(source, "no threads");
   source = scale_source();
   source.shared_bytes = UINT32_MAX;
-  refused(source, "shared bytes");
+  refused(source, "bytes of shared memory");
 }
 
 TEST_F(OpenClTest, binaries_make_modules_again_and_damaged_ones_are_refused) {
@@ -374,15 +374,15 @@ TEST_F(OpenClTest, wrong_launches_are_told_what_is_wrong) {
     EXPECT_THAT(error_.text, HasSubstr("scale"));
   };
   refused([](ScaleLaunch& l) { l.record.buffer_count = 1; }, "1 buffers");
-  refused([](ScaleLaunch& l) { l.record.param_words = 3; }, "3 scalars");
+  refused([](ScaleLaunch& l) { l.record.param_words = 3; }, "3 params");
   refused([](ScaleLaunch& l) { l.record.group_threads = 32; }, "32 threads");
-  refused([](ScaleLaunch& l) { l.record.shared_bytes = 4; }, "4 further shared");
+  refused([](ScaleLaunch& l) { l.record.shared_bytes = 4; }, "4 more bytes of shared");
   refused([](ScaleLaunch& l) { l.record.grid[1] = 0; }, "grid[1] is 0");
   refused([](ScaleLaunch& l) { l.record.grid[0] = UINT64_MAX / 64; }, "grid[0]");
-  refused([](ScaleLaunch& l) { l.buffers[1].offset = 8; }, "buffer 1 at 8");
-  refused([](ScaleLaunch& l) { l.buffers[1].bytes = 513; }, "buffer 1: 513 bytes at 512");
+  refused([](ScaleLaunch& l) { l.buffers[1].offset = 8; }, "offset 8 of buffer 1");
+  refused([](ScaleLaunch& l) { l.buffers[1].bytes = 513; }, "not 513 at 512");
   refused([](ScaleLaunch& l) { l.buffers[0].offset = UINT64_MAX - 15; }, "buffer 0");
-  refused([](ScaleLaunch& l) { l.buffers[0].buffer = nullptr; }, "buffer 0");
+  refused([](ScaleLaunch& l) { l.buffers[0].buffer = nullptr; }, "buffer 0 is NULL");
   // None of this was a command.
   ScaleLaunch good(x, 0, x, 512, 64, 1);
   EXPECT_EQ(modules.launch(stream, function, &good.record, nullptr), BP_OK);

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <thread>
 
+#include "plugins/vulkan/cooperative_matrix.h"
 #include "plugins/vulkan/driver.h"
 
 namespace bp::vulkan {
@@ -121,45 +122,31 @@ void describe_heaps(Adapter* out) {
   std::erase_if(out->heaps, [](const Heap& h) { return h.types.empty(); });
 }
 
-// Shape of the f16 fragment with f32 sums that a subgroup multiplies, from either extension.
-template <class Properties, class Function>
-void find_matrix(const Driver& driver, VkPhysicalDevice device, const char* function,
-                 VkStructureType type, bp_device_caps* caps) {
-  const auto get =
-      reinterpret_cast<Function>(driver.GetInstanceProcAddr(driver.instance, function));
+// Fragments of f16 with f32 sums that a subgroup multiplies: 16 × 16 where there are such, else
+// any, so that a caller sees what there is.
+void find_matrices(const Driver& driver, Adapter* out) {
+  if (!out->cooperative_matrix) return;
+  const auto get = reinterpret_cast<PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR>(
+      driver.GetInstanceProcAddr(driver.instance,
+                                 "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR"));
   uint32_t count = 0;
-  if (get == nullptr || get(device, &count, nullptr) < VK_SUCCESS) return;
-  Properties blank{};
-  blank.sType = type;
-  std::vector<Properties> all(count, blank);
-  if (get(device, &count, all.data()) < VK_SUCCESS) return;
-  for (uint32_t i = 0; i < count && caps->has_matrix == 0; ++i) {
-    const Properties& p = all[i];
-    if (p.AType != VK_COMPONENT_TYPE_FLOAT16_NV || p.BType != VK_COMPONENT_TYPE_FLOAT16_NV ||
-        p.CType != VK_COMPONENT_TYPE_FLOAT32_NV || p.scope != VK_SCOPE_SUBGROUP_NV) {
+  if (get == nullptr || get(out->handle, &count, nullptr) < VK_SUCCESS) return;
+  std::vector<VkCooperativeMatrixPropertiesKHR> all(
+      count, {.sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR});
+  if (get(out->handle, &count, all.data()) < VK_SUCCESS) return;
+  all.resize(std::min<size_t>(all.size(), count));
+  bp_device_caps* const caps = &out->caps;
+  for (const VkCooperativeMatrixPropertiesKHR& p : all) {
+    const bool wanted = p.MSize == 16 && p.NSize == 16 && p.KSize == 16;
+    if (p.AType != VK_COMPONENT_TYPE_FLOAT16_KHR || p.BType != VK_COMPONENT_TYPE_FLOAT16_KHR ||
+        p.CType != VK_COMPONENT_TYPE_FLOAT32_KHR || p.ResultType != VK_COMPONENT_TYPE_FLOAT32_KHR ||
+        p.scope != VK_SCOPE_SUBGROUP_KHR || (caps->has_matrix != 0 && !wanted)) {
       continue;
     }
     caps->has_matrix = 1;
     caps->matrix_shape[0] = p.MSize;
     caps->matrix_shape[1] = p.NSize;
     caps->matrix_shape[2] = p.KSize;
-  }
-}
-
-void find_matrices(const Driver& driver, Adapter* out) {
-#ifdef VK_KHR_cooperative_matrix  // else the compiler of that day does not know them either
-  if (out->cooperative_khr) {
-    find_matrix<VkCooperativeMatrixPropertiesKHR,
-                PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR>(
-        driver, out->handle, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR",
-        VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR, &out->caps);
-  }
-#endif
-  if (out->cooperative_nv) {
-    find_matrix<VkCooperativeMatrixPropertiesNV,
-                PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesNV>(
-        driver, out->handle, "vkGetPhysicalDeviceCooperativeMatrixPropertiesNV",
-        VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_NV, &out->caps);
   }
 }
 
@@ -270,8 +257,8 @@ void find_features(const Driver& driver, const Extensions& has, Adapter* out) {
       .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES_KHR};
   VkPhysicalDeviceSubgroupSizeControlFeaturesEXT subgroup{
       .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT};
-  VkPhysicalDeviceCooperativeMatrixFeaturesNV matrix{
-      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_NV};
+  VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
   out->features11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES};
   out->features12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
                      .pNext = &out->features11};
@@ -284,20 +271,14 @@ void find_features(const Driver& driver, const Extensions& has, Adapter* out) {
   };
   ask(VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME, &dot);
   ask(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, &subgroup);
-  ask(VK_NV_COOPERATIVE_MATRIX_EXTENSION_NAME, &matrix);
-#ifdef VK_KHR_cooperative_matrix
-  VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix_khr{
-      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
-  ask(VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME, &matrix_khr);
-#endif
+  ask(VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME, &matrix);
   driver.GetPhysicalDeviceFeatures2(out->handle, &all);
-#ifdef VK_KHR_cooperative_matrix
-  out->cooperative_khr = matrix_khr.cooperativeMatrix != 0;
-#endif
   out->features = all.features;
   out->integer_dot = dot.shaderIntegerDotProduct != 0;
   out->subgroup_control = subgroup.subgroupSizeControl != 0 && subgroup.computeFullSubgroups != 0;
-  out->cooperative_nv = matrix.cooperativeMatrix != 0;
+  // Code with matrices needs halves and Vulkan's memory model besides.
+  out->cooperative_matrix = matrix.cooperativeMatrix != 0 && out->features12.shaderFloat16 != 0 &&
+                            out->features12.vulkanMemoryModel != 0;
   out->import_host = has.has(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
   out->memory_budget = has.has(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
 }
@@ -309,10 +290,7 @@ void list_extensions(Adapter* out) {
   };
   enable(out->subgroup_control, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
   enable(out->integer_dot, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
-  enable(out->cooperative_nv, VK_NV_COOPERATIVE_MATRIX_EXTENSION_NAME);
-#ifdef VK_KHR_cooperative_matrix
-  enable(out->cooperative_khr, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME);
-#endif
+  enable(out->cooperative_matrix, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME);
   enable(out->import_host, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
   enable(out->memory_budget, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
 }

@@ -33,8 +33,7 @@ struct Adapter {
   VkPhysicalDeviceVulkan12Features features12{};
   bool subgroup_control = false;  // kernels may demand a subgroup size and full subgroups
   bool integer_dot = false;
-  bool cooperative_nv = false;
-  bool cooperative_khr = false;
+  bool cooperative_matrix = false;
   bool import_host = false;
   bool memory_budget = false;
   uint32_t max_group_subgroups = 0;

@@ -76,6 +76,9 @@ bp_status compile_glsl(const Shaderc& shaderc, const bp_module_source& source,
     std::memcpy(words->data(), shaderc.result_get_bytes(result.get()),
                 words->size() * sizeof(uint32_t));
   }
+  if (const char* const wrong = name_matrix_components(words)) {
+    return glue::fail(error, BP_INTERNAL, "shaderc's module: %s", wrong);
+  }
   return BP_OK;
 }
 

@@ -6,6 +6,7 @@
 #include <cinttypes>
 #include <memory>
 
+#include "plugins/vulkan/cooperative_matrix.h"
 #include "plugins/vulkan/stream.h"
 
 namespace bp::vulkan {
@@ -111,8 +112,8 @@ VkResult Device::create_device() {
       .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT,
       .subgroupSizeControl = VK_TRUE,
       .computeFullSubgroups = VK_TRUE};
-  VkPhysicalDeviceCooperativeMatrixFeaturesNV matrix{
-      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_NV,
+  VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix{
+      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
       .cooperativeMatrix = VK_TRUE};
   // What generated text may use. Robust access stays off: ranges are checked at the launch.
   VkPhysicalDeviceVulkan11Features v11{
@@ -138,13 +139,7 @@ VkResult Device::create_device() {
   };
   enable(adapter->integer_dot, &dot);
   enable(adapter->subgroup_control, &subgroup);
-  enable(adapter->cooperative_nv, &matrix);
-#ifdef VK_KHR_cooperative_matrix
-  VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix_khr{
-      .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
-      .cooperativeMatrix = VK_TRUE};
-  enable(adapter->cooperative_khr, &matrix_khr);
-#endif
+  enable(adapter->cooperative_matrix, &matrix);
 
   const float priority = 1;
   const VkDeviceQueueCreateInfo queues{.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Interface bp.module/1 of the Vulkan plugin: GLSL to SPIR-V to pipelines, and launches.
 //
-// A binary is a small header, which says what was compiled and guards it with a hash, and SPIR-V.
+// A binary is SPIR-V in an envelope that names what was compiled.
 #pragma once
 
 #include <string>
 
+#include "backplane/launch_check.h"
 #include "plugins/vulkan/spirv.h"
 #include "plugins/vulkan/stream.h"
 
@@ -23,11 +24,7 @@ struct Module {
   Device* device = nullptr;
   VkPipelineLayout layout = VK_NULL_HANDLE;
   VkPipeline pipeline = VK_NULL_HANDLE;
-  uint32_t group_threads = 0;
-  uint32_t buffer_count = 0;
-  uint32_t param_words = 0;
-  SpirvInterface interface;
-  std::string entry;
+  glue::FunctionShape shape;
   Function function;
 
   ~Module();

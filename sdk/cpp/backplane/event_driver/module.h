@@ -24,7 +24,6 @@ struct Function {
   Module<Api>* module = nullptr;
   typename Api::FunctionHandle handle{};
   glue::FunctionShape shape;
-  uint32_t max_dynamic_shared_bytes = 0;
 };
 
 template <class Api>
@@ -139,20 +138,9 @@ struct ModuleSlots {
       *out = nullptr;
       Device* const device = object<Device>(handle);
       const bp_module_source source = glue::read_struct(given);
-      if (source.buffer_count > Api::kMaxBuffers ||
-          source.group_threads > device->caps.max_group_threads ||
-          source.param_words > device->caps.max_param_bytes / 4) {
-        return glue::fail(
-            error, BP_INVALID_ARGUMENT,
-            "a module with %u buffers, %u params, %u threads exceeds the device's %u, "
-            "%u, %u",
-            source.buffer_count, source.param_words, source.group_threads, Api::kMaxBuffers,
-            device->caps.max_param_bytes / 4, device->caps.max_group_threads);
-      }
-      if (source.subgroup_size != 0 && source.subgroup_size != device->caps.subgroup_max) {
-        return glue::fail(error, BP_INVALID_ARGUMENT, "subgroups of %u threads, the device has %u",
-                          source.subgroup_size, device->caps.subgroup_max);
-      }
+      bp_device_caps limits = device->caps;
+      limits.shared_bytes = UINT32_MAX;  // see allow_shared_bytes
+      if (const bp_status s = glue::check_module(source, limits, error)) return s;
       if (const bp_status s = device->status(error)) return s;
       std::string_view image;
       if (const bp_status s = glue::unseal_binary(device->target, binary, bytes, &image, error)) {
@@ -160,7 +148,7 @@ struct ModuleSlots {
       }
       auto module = std::make_unique<Module>();
       module->device = device;
-      module->shape = {"", source.group_threads, source.buffer_count, source.param_words};
+      module->shape = glue::shape_of(source);
       module->shared_bytes = source.shared_bytes;
       module->awaits = (source.flags & BP_MODULE_AWAITS) != 0 && device->caps.has_early_launch != 0;
       const auto scope = device->enter();
@@ -201,10 +189,10 @@ struct ModuleSlots {
                         std::max(device->shared_bytes_opt_in, device->caps.shared_bytes));
     }
     const uint32_t limit = std::max(module.shared_bytes, device->caps.shared_bytes);
-    function->max_dynamic_shared_bytes = limit > declared ? limit - declared : 0;
+    function->shape.max_shared_bytes = limit > declared ? limit - declared : 0;
     if (module.shared_bytes <= device->caps.shared_bytes) return BP_OK;
     result = device->api.function_set(function->handle, Api::kMaxDynamicSharedBytes,
-                                      static_cast<int>(function->max_dynamic_shared_bytes));
+                                      static_cast<int>(function->shape.max_shared_bytes));
     return device->check(result, "raising a function's shared memory", error);
   }
 
@@ -244,18 +232,13 @@ struct ModuleSlots {
       const Function* const function = object<Function>(which);
       Device* const device = stream->device;
       const bp_launch launch = glue::read_struct(given);
-      const auto buffer_bytes = [](const bp_buffer* buffer) {
-        return object<const Buffer>(buffer)->bytes;
+      const auto describe = [](const bp_buffer* buffer) {
+        const auto& b = *object<const Buffer>(buffer);
+        return glue::LaunchBuffer{b.bytes, b.device, b.read_only};
       };
-      if (const bp_status s =
-              glue::check_launch(launch, function->shape, device->caps, buffer_bytes, error)) {
+      if (const bp_status s = glue::check_launch(launch, function->shape, function->module->device,
+                                                 device, device->caps, describe, error)) {
         return s;
-      }
-      if (launch.shared_bytes > function->max_dynamic_shared_bytes) {
-        return glue::fail(error, BP_INVALID_ARGUMENT,
-                          "launch of %s with %u more bytes of shared memory; %u are left",
-                          function->shape.name.c_str(), launch.shared_bytes,
-                          function->max_dynamic_shared_bytes);
       }
       if (const bp_status s = device->status(error)) return s;
       Address addresses[Api::kMaxBuffers];
