@@ -25,7 +25,7 @@
   X(enqueue_barrier, clEnqueueBarrierWithWaitList)                                                \
   X(flush, clFlush)                            X(finish, clFinish)                                \
   X(wait_for_events, clWaitForEvents)          X(get_event_info, clGetEventInfo)                  \
-  X(set_event_callback, clSetEventCallback)    X(release_event, clReleaseEvent)                   \
+  X(release_event, clReleaseEvent)                                                                \
   X(program_with_source, clCreateProgramWithSource)                                               \
   X(program_with_binary, clCreateProgramWithBinary)                                               \
   X(build_program, clBuildProgram)             X(release_program, clReleaseProgram)               \

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cinttypes>
-#include <map>
+#include <set>
 
 namespace bp::opencl {
 namespace {
@@ -14,11 +14,15 @@ using Clock = std::chrono::steady_clock;
 constexpr uint64_t kStagedBytes = 64 << 10;  // larger writes wait for their transfer instead
 constexpr size_t kCommandsKept = 256;        // of a batch, before ended ones are dropped
 constexpr uint32_t kMaxSignals = 1024;       // under way in one stream; the next one waits
-// Waits look at the events this often, should a driver forget a callback.
-constexpr uint64_t kLookAgainNs = 50ull * 1000 * 1000;
+// A wait looks at the events after a thirty-second of the time that it has taken so far, within
+// these bounds: what it adds to the time of a command stays in proportion.
+constexpr uint64_t kPatience = 32;
+constexpr uint64_t kMinLookNs = 20 * 1000;
+constexpr uint64_t kMaxLookNs = 1000 * 1000;
+constexpr uint64_t kMaxIdleNs = 1000 * 1000 * 1000;
 
 std::mutex alive_mutex;
-std::map<uintptr_t, std::shared_ptr<Progress>> alive;  // by Timeline::number; guarded by the mutex
+std::set<std::shared_ptr<Progress>> alive;  // of all timelines; guarded by the mutex
 
 uint64_t ns_since(Clock::time_point start) noexcept {
   return static_cast<uint64_t>(
@@ -119,12 +123,10 @@ bp_status fill(bp_stream* handle, bp_buffer* to, uint64_t offset, uint64_t bytes
 bp_status timeline_create(bp_device* device, bp_timeline** out, bp_error* error) {
   return glue::fenced(error, [&]() -> bp_status {
     *out = nullptr;
-    static uintptr_t last_number = 0;  // guarded by alive_mutex
     auto timeline = std::make_unique<Timeline>();
     timeline->device = unwrap(device);
     const std::lock_guard lock(alive_mutex);
-    timeline->number = ++last_number;
-    alive.emplace(timeline->number, timeline->progress);
+    alive.insert(timeline->progress);
     timeline->device->children.fetch_add(1);
     *out = wrap(timeline.release());
     return BP_OK;
@@ -137,10 +139,10 @@ bp_status timeline_destroy(bp_timeline* handle, bp_error* error) {
     if (timeline == nullptr) return BP_OK;
     {
       const std::lock_guard lock(alive_mutex);
-      alive.erase(timeline->number);
+      alive.erase(timeline->progress);
     }
     {
-      // A callback may hold the progress still; batches use the device, which may be closed next.
+      // Draining may hold the progress still; batches use the device, which may be closed next.
       const std::lock_guard lock(timeline->progress->mutex);
       timeline->progress->points.clear();
     }
@@ -166,21 +168,16 @@ bool look_until(Progress& progress, std::unique_lock<std::mutex>& lock, uint64_t
                 const Done& is_done) {
   const auto start = Clock::now();
   for (;;) {
-    const uint64_t seen = progress.bell.rings();
     progress.advance();
     if (progress.failure != BP_OK || is_done()) return true;
     const uint64_t passed_ns = ns_since(start);
     if (passed_ns >= timeout_ns) return false;
-    lock.unlock();
-    progress.bell.wait(seen, std::min(timeout_ns - passed_ns, kLookAgainNs));
-    lock.lock();
+    const uint64_t look_ns = std::clamp(passed_ns / kPatience, kMinLookNs, kMaxLookNs);
+    // Without a point there is nothing to look at: a signal or a failure wakes this.
+    const uint64_t most_ns = progress.points.empty() ? kMaxIdleNs : look_ns;
+    progress.changed.wait_for(lock,
+                              std::chrono::nanoseconds(std::min(timeout_ns - passed_ns, most_ns)));
   }
-}
-
-void CL_CALLBACK on_end(cl_event, cl_int, void* number) {
-  const std::lock_guard lock(alive_mutex);
-  const auto at = alive.find(reinterpret_cast<uintptr_t>(number));
-  if (at != alive.end()) at->second->bell.ring();
 }
 
 // Drops the batches before this one that have ended, and keeps how they did.
@@ -217,11 +214,9 @@ bp_status signal(bp_stream* handle, bp_timeline* timeline, uint64_t value, bp_er
     if (code == CL_SUCCESS) {
       progress.signalled = value;
       s.batch = next;
+      progress.changed.notify_all();
       lock.unlock();
-      progress.bell.ring();
-      void* const number = reinterpret_cast<void*>(unwrap(timeline)->number);
-      code = cl.set_event_callback(batch->marker, CL_COMPLETE, on_end, number);
-      if (code == CL_SUCCESS) code = cl.flush(s.queue);
+      code = cl.flush(s.queue);
       if (code == CL_SUCCESS) return BP_OK;
       lock.lock();
     }
@@ -331,26 +326,10 @@ Stream::~Stream() {
   device->children.fetch_sub(1);
 }
 
-uint64_t Bell::rings() noexcept {
-  const std::lock_guard lock(mutex_);
-  return rings_;
-}
-
-void Bell::ring() noexcept {
-  const std::lock_guard lock(mutex_);
-  ++rings_;
-  rung_.notify_all();
-}
-
-void Bell::wait(uint64_t seen, uint64_t timeout_ns) noexcept {
-  std::unique_lock lock(mutex_);
-  rung_.wait_for(lock, std::chrono::nanoseconds(timeout_ns), [&] { return rings_ > seen; });
-}
-
 void Progress::poison(bp_status why) noexcept {
   if (failure == BP_OK) failure = why;
   points.clear();
-  bell.ring();
+  changed.notify_all();
 }
 
 void Progress::advance() noexcept {
@@ -363,10 +342,10 @@ void Progress::advance() noexcept {
 }
 
 void drain_timelines(uint64_t deadline_ns) {
-  std::vector<std::shared_ptr<Progress>> all;
+  std::set<std::shared_ptr<Progress>> all;
   {
     const std::lock_guard lock(alive_mutex);
-    for (const auto& [number, progress] : alive) all.push_back(progress);
+    all = alive;
   }
   const auto start = Clock::now();
   for (const auto& progress : all) {

@@ -5,6 +5,11 @@
 // Drivers differ in whether a failed command fails the ones behind it, so failures are followed on
 // the host: the commands between two signals are a batch, a batch knows the batches it came after,
 // and a timeline's value is reached when its batch has ended without a failure anywhere before.
+//
+// Threads that wait look at the events. Callbacks of the driver would spare them that, but a thread
+// of the driver holds the event, and so the context, until after its callback: on NVIDIA's (580)
+// a device that was closed meanwhile lost its context there, on a thread that the end of a context
+// waits for, and neither ever returned.
 #pragma once
 
 #include <condition_variable>
@@ -54,30 +59,14 @@ struct Stream {
 };
 BP_PLUGIN_HANDLE(bp_stream, Stream)
 
-// Wakes those who wait for something to look at. Callbacks of the driver only ring: they may come
-// on a thread that holds the driver's own locks. Thread-safe.
-class Bell {
- public:
-  uint64_t rings() noexcept;
-  void ring() noexcept;
-  // Returns when there have been more than `seen` rings, or after timeout_ns.
-  void wait(uint64_t seen, uint64_t timeout_ns) noexcept;
-
- private:
-  std::mutex mutex_;
-  std::condition_variable rung_;
-  uint64_t rings_ = 0;
-};
-
-// How far a timeline is. Callbacks find it by number, so that one which comes late, or never, finds
-// nothing and leaks nothing.
+// How far a timeline is.
 struct Progress {
   struct Point {
     uint64_t value;
     std::shared_ptr<Batch> batch;
   };
-  Bell bell;
-  std::mutex mutex;  // of everything below
+  std::condition_variable changed;  // by a signal or a failure; ends of commands change nothing
+  std::mutex mutex;                 // of everything below
   uint64_t value = 0;
   uint64_t signalled = 0;     // largest value handed to signal
   bp_status failure = BP_OK;  // poisoned for ever
@@ -90,7 +79,6 @@ struct Progress {
 
 struct Timeline {
   Device* device = nullptr;
-  uintptr_t number = 0;
   std::shared_ptr<Progress> progress = std::make_shared<Progress>();
 };
 BP_PLUGIN_HANDLE(bp_timeline, Timeline)
