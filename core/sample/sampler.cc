@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 namespace bp {
 namespace {
@@ -12,6 +13,40 @@ namespace {
 constexpr auto kBefore = [](const auto& a, const auto& b) {
   return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
 };
+
+constexpr size_t kLanes = 16;
+constexpr size_t kBlock = 512;  // elements that share a maximum
+
+struct Scan {
+  float largest;
+  bool has_nan;
+};
+
+// Of a non-empty run. Lanes do not meet until the end, so that they become vector instructions;
+// with NaN the maximum means nothing.
+Scan scan(const float* values, size_t count) noexcept {
+  float largest[kLanes];
+  uint32_t nan[kLanes] = {};
+  std::fill(largest, largest + kLanes, values[0]);
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      const float x = values[i + lane];
+      largest[lane] = x > largest[lane] ? x : largest[lane];
+      nan[lane] |= static_cast<uint32_t>(x != x);
+    }
+  }
+  for (; i < count; ++i) {
+    largest[0] = values[i] > largest[0] ? values[i] : largest[0];
+    nan[0] |= static_cast<uint32_t>(values[i] != values[i]);
+  }
+  Scan out{largest[0], false};
+  for (size_t lane = 0; lane < kLanes; ++lane) {
+    out.largest = std::max(out.largest, largest[lane]);
+    out.has_nan = out.has_nan || nan[lane] != 0;
+  }
+  return out;
+}
 
 }  // namespace
 
@@ -63,6 +98,7 @@ Result<Sampler> Sampler::create(const SamplingOptions& options, uint64_t vocabul
   sampler.options_ = options;
   sampler.adjusted_.resize(vocabulary);
   sampler.counts_.resize(vocabulary);
+  sampler.largest_.resize((vocabulary + kBlock - 1) / kBlock);
   if (options.temperature > 0) {
     sampler.candidates_.reserve(vocabulary);
     sampler.weights_.reserve(vocabulary);
@@ -92,31 +128,67 @@ void Sampler::apply_penalties(std::span<const int32_t> history) {
   }
 }
 
-void Sampler::adjust(std::span<const float> logits, std::span<const int32_t> history) {
+std::span<const float> Sampler::adjust(std::span<const float> logits,
+                                       std::span<const int32_t> history) {
+  const bool penalizes = options_.repetition_penalty != 1.0f || options_.presence_penalty != 0.0f ||
+                         options_.frequency_penalty != 0.0f;
+  if (!penalizes && options_.logit_bias.empty()) return logits;
   std::copy(logits.begin(), logits.end(), adjusted_.begin());
   for (const auto& [id, bias] : options_.logit_bias) adjusted_[static_cast<size_t>(id)] += bias;
-  if (options_.repetition_penalty != 1.0f || options_.presence_penalty != 0.0f ||
-      options_.frequency_penalty != 0.0f) {
-    apply_penalties(history);
+  if (penalizes) apply_penalties(history);
+  return adjusted_;
+}
+
+// The largest of each block; false when there are values that are not numbers, or none that is
+// finite.
+bool Sampler::scan_blocks(std::span<const float> logits) noexcept {
+  float largest = -std::numeric_limits<float>::infinity();
+  bool has_nan = false;
+  for (size_t block = 0; block < largest_.size(); ++block) {
+    const size_t first = block * kBlock;
+    const Scan found = scan(logits.data() + first, std::min(kBlock, logits.size() - first));
+    largest_[block] = found.largest;
+    largest = std::max(largest, found.largest);
+    has_nan = has_nan || found.has_nan;
+  }
+  return !has_nan && std::isfinite(largest);
+}
+
+int32_t Sampler::greedy(std::span<const float> logits) const noexcept {
+  const auto block = std::max_element(largest_.begin(), largest_.end());  // first of equals
+  const auto first = logits.begin() + (block - largest_.begin()) * static_cast<ptrdiff_t>(kBlock);
+  return static_cast<int32_t>(std::find(first, logits.end(), *block) - logits.begin());
+}
+
+// The first `count` in order of kBefore, unordered: a heap whose worst is on top. A block that has
+// nothing larger than the worst is passed over, since at equality its ids come later.
+void Sampler::take_best(std::span<const float> logits, size_t count) {
+  for (size_t block = 0; block < largest_.size(); ++block) {
+    const bool is_full = candidates_.size() == count;
+    if (is_full && largest_[block] <= candidates_.front().logit) continue;
+    const size_t end = std::min((block + 1) * kBlock, logits.size());
+    for (size_t i = block * kBlock; i < end; ++i) {
+      const Candidate candidate{logits[i], static_cast<int32_t>(i)};
+      if (candidates_.size() == count) {
+        if (!kBefore(candidate, candidates_.front())) continue;
+        std::pop_heap(candidates_.begin(), candidates_.end(), kBefore);
+        candidates_.back() = candidate;
+      } else {
+        candidates_.push_back(candidate);
+      }
+      std::push_heap(candidates_.begin(), candidates_.end(), kBefore);
+    }
   }
 }
 
-int32_t Sampler::greedy() const noexcept {
-  const auto best = std::max_element(adjusted_.begin(), adjusted_.end());  // first of equals
-  return static_cast<int32_t>(best - adjusted_.begin());
-}
-
-int32_t Sampler::draw(uint64_t position) {
+int32_t Sampler::draw(std::span<const float> logits, uint64_t position) {
   candidates_.clear();
-  for (size_t i = 0; i < adjusted_.size(); ++i) {
-    candidates_.push_back({adjusted_[i], static_cast<int32_t>(i)});
-  }
-  size_t count = candidates_.size();
-  if (options_.top_k != 0 && options_.top_k < count) {
-    count = options_.top_k;
-    std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<ptrdiff_t>(count) - 1,
-                     candidates_.end(), kBefore);
-    candidates_.resize(count);
+  if (options_.top_k != 0 && options_.top_k < logits.size()) {
+    take_best(logits, options_.top_k);
+  } else {
+    for (size_t i = 0; i < logits.size(); ++i) {
+      candidates_.push_back({logits[i], static_cast<int32_t>(i)});
+    }
   }
   std::sort(candidates_.begin(), candidates_.end(), kBefore);
   const double top = static_cast<double>(candidates_.front().logit);
@@ -158,16 +230,14 @@ Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const i
     return error(Code::kInternal, "{} logits for a vocabulary of {}", logits.size(),
                  adjusted_.size());
   }
-  adjust(logits, history);
-  bool nan = false;
-  for (const float logit : adjusted_) nan |= std::isnan(logit);
-  if (nan || std::isinf(*std::max_element(adjusted_.begin(), adjusted_.end()))) {
+  const std::span<const float> adjusted = adjust(logits, history);
+  if (!scan_blocks(adjusted)) {
     return error(Code::kCorrupt,
                  "the model gives values that are not numbers at position {}; its "
                  "weights are damaged, or too large for the format",
                  position);
   }
-  return options_.temperature == 0 ? greedy() : draw(position);
+  return options_.temperature == 0 ? greedy(adjusted) : draw(adjusted, position);
 }
 
 }  // namespace bp

@@ -58,13 +58,17 @@ class Sampler {
     int32_t id;
   };
   Sampler() = default;
-  void adjust(std::span<const float> logits, std::span<const int32_t> history);
+  // The logits as they are sampled from: themselves where nothing changes them.
+  std::span<const float> adjust(std::span<const float> logits, std::span<const int32_t> history);
   void apply_penalties(std::span<const int32_t> history);
-  int32_t greedy() const noexcept;
-  int32_t draw(uint64_t position);
+  bool scan_blocks(std::span<const float> logits) noexcept;
+  int32_t greedy(std::span<const float> logits) const noexcept;
+  void take_best(std::span<const float> logits, size_t count);
+  int32_t draw(std::span<const float> logits, uint64_t position);
 
   SamplingOptions options_;
   std::vector<float> adjusted_;
+  std::vector<float> largest_;    // of each block of logits
   std::vector<uint32_t> counts_;  // per token, of the penalty window
   std::vector<Candidate> candidates_;
   std::vector<double> weights_;

@@ -3,9 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
+#include <vector>
 
 namespace bp {
 namespace {
@@ -120,6 +123,61 @@ TEST(Sampler, values_that_are_no_numbers_are_an_error) {
   for (const auto& logits : {std::vector<float>{1, nan}, {inf, 1}, {-inf, -inf}}) {
     Sampler sampler = Sampler::create(plain(), 2).value();
     EXPECT_EQ(sampler.sample(logits, {}, 3).status().code(), Code::kCorrupt);
+  }
+}
+
+// Many ties, and vocabularies that end within whatever is looked at together.
+std::vector<float> coarse_logits(size_t count, uint64_t seed) {
+  std::vector<float> logits(count);
+  for (size_t i = 0; i < count; ++i) {
+    logits[i] = static_cast<float>(philox(seed, i, 0).word[0] >> 27) * 0.25f;
+  }
+  return logits;
+}
+
+TEST(Sampler, large_vocabularies_give_what_sorting_gives) {
+  for (const size_t count : {1u, 15u, 17u, 511u, 512u, 513u, 1300u}) {
+    const std::vector<float> logits = coarse_logits(count, count);
+    std::vector<int32_t> order(count);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+      return logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)];
+    });
+    SamplingOptions options = plain();
+    options.temperature = 0;
+    EXPECT_EQ(once(options, logits), order[0]);
+    for (const uint32_t top_k : {1u, 2u, 7u, 40u, 600u}) {
+      if (top_k >= count) continue;
+      std::vector<float> cut(count, -std::numeric_limits<float>::infinity());
+      for (uint32_t i = 0; i < top_k; ++i) {
+        cut[static_cast<size_t>(order[i])] = logits[static_cast<size_t>(order[i])];
+      }
+      SamplingOptions some = plain();
+      some.top_k = top_k;
+      Sampler wanted = Sampler::create(plain(), count).value();
+      Sampler got = Sampler::create(some, count).value();
+      for (uint64_t position = 0; position < 40; ++position) {
+        EXPECT_EQ(got.sample(logits, {}, position).value(),
+                  wanted.sample(cut, {}, position).value())
+            << count << " top " << top_k;
+      }
+    }
+  }
+}
+
+TEST(Sampler, one_value_that_is_no_number_is_found_anywhere) {
+  SamplingOptions greedy = plain();
+  greedy.temperature = 0;
+  for (const size_t count : {1u, 16u, 33u, 513u}) {
+    Sampler sampler = Sampler::create(greedy, count).value();
+    for (size_t at = 0; at < count; ++at) {
+      for (const float bad :
+           {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+        std::vector<float> logits = coarse_logits(count, 7);
+        logits[at] = bad;
+        EXPECT_EQ(sampler.sample(logits, {}, 0).status().code(), Code::kCorrupt) << at;
+      }
+    }
   }
 }
 
