@@ -160,18 +160,24 @@ class EventTimeline {
     return failure_.status == BP_OK ? BP_OK : report(error);
   }
 
-  // Polls: closely while an answer may be near, then ever less, so that a long wait costs neither a
-  // core nor more than a few percent of itself. Poison wakes it at once, which a wait inside the
-  // driver would not allow.
+  // Polls: closely at first and where the wait before this one ended, else ever less, so that a
+  // long wait costs neither a core nor more than a few percent of itself, and passes of equal
+  // length are noticed at once. Poison wakes it, which a wait inside the driver would not allow.
   bp_status host_wait(uint64_t value, uint64_t timeout_ns, bp_error* error) {
     using Clock = std::chrono::steady_clock;
     const Clock::time_point start = Clock::now();
     std::unique_lock lock(mutex_);
+    const uint64_t near_ns = last_wait_ns_ - last_wait_ns_ / 8;
+    const uint64_t beyond_ns = last_wait_ns_ + last_wait_ns_ / 4;
+    uint64_t waited_ns = 0;
     for (;;) {
       settle();
-      if (reached_ >= value) return BP_OK;
+      if (reached_ >= value) {
+        last_wait_ns_ = waited_ns;
+        return BP_OK;
+      }
       if (failure_.status != BP_OK) return report(error);
-      const auto waited_ns = static_cast<uint64_t>(
+      waited_ns = static_cast<uint64_t>(
           std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count());
       if (timeout_ns != UINT64_MAX && waited_ns >= timeout_ns) {
         return glue::fail(error, BP_DEADLINE,
@@ -181,12 +187,13 @@ class EventTimeline {
       const uint64_t left_ns = timeout_ns - waited_ns;
       if (last_ < value) {
         changed_.wait_for(lock, std::chrono::nanoseconds(std::min(left_ns, kLongestSleepNs)));
-      } else if (waited_ns < kSpinNs) {
+      } else if (waited_ns < kSpinNs || (waited_ns >= near_ns && waited_ns < beyond_ns)) {
         lock.unlock();
         std::this_thread::yield();
         lock.lock();
       } else {
-        const uint64_t nap_ns = std::clamp(waited_ns / 64, kShortestNapNs, kLongestNapNs);
+        uint64_t nap_ns = std::clamp(waited_ns / 64, kShortestNapNs, kLongestNapNs);
+        if (waited_ns < near_ns) nap_ns = std::min(nap_ns, near_ns - waited_ns);
         changed_.wait_for(lock, std::chrono::nanoseconds(std::min(left_ns, nap_ns)));
       }
     }
@@ -251,8 +258,9 @@ class EventTimeline {
   Pool* pool_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  uint64_t last_ = 0;     // largest value signalled
-  uint64_t reached_ = 0;  // largest value whose event has passed
+  uint64_t last_ = 0;          // largest value signalled
+  uint64_t reached_ = 0;       // largest value whose event has passed
+  uint64_t last_wait_ns_ = 0;  // of the host, until a value was reached
   typename Pool::Node* first_ = nullptr;
   typename Pool::Node* newest_ = nullptr;  // meaningless while first_ is NULL
   bp_error failure_ = BP_ERROR_INIT;
