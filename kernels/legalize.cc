@@ -284,6 +284,7 @@ Result<Kernel> Legalizer::run() {
   values_.resize(k_.insts.size());
   for (ValueId at = 0; at < k_.insts.size(); ++at) copy(at);
   Kernel out = BP_TRY(b_.finish());
+  out.bound_by_loads = k_.bound_by_loads;
   BP_TRY(verify_for(out, caps_));
   return out;
 }

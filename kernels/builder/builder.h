@@ -109,6 +109,7 @@ class Builder {
   Val group_x() { return emit(Op::kGroupX, kU32); }
   Val group_y() { return emit(Op::kGroupY, kU32); }
   uint32_t threads() const { return kernel_.threads; }
+  void is_bound_by_loads() { kernel_.bound_by_loads = true; }  // see ir.h
   // Variable with an initial value of one lane.
   Var var(Val initial);
 

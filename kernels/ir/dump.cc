@@ -73,8 +73,9 @@ std::string type_text(Type type) {
 }
 
 std::string dump(const Kernel& kernel) {
-  std::string out = fmt::format("kernel {} threads {} subgroup {}\n", kernel.name, kernel.threads,
-                                kernel.subgroup_size);
+  std::string out =
+      fmt::format("kernel {} threads {} subgroup {}{}\n", kernel.name, kernel.threads,
+                  kernel.subgroup_size, kernel.bound_by_loads ? " bound by loads" : "");
   auto to = std::back_inserter(out);
   constexpr const char* kAccess[] = {"read", "write", "read_write"};
   for (const Buffer& b : kernel.buffers) {
@@ -110,6 +111,7 @@ uint64_t hash(const Kernel& kernel) noexcept {
   h.text(kernel.name);
   h.word(kernel.threads);
   h.word(kernel.subgroup_size);
+  h.word(kernel.bound_by_loads);
   h.word(kernel.buffers.size());
   for (const Buffer& b : kernel.buffers) h.word(static_cast<uint64_t>(b.access) << 1 | b.constant);
   h.word(kernel.params.size());

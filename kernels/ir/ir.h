@@ -186,6 +186,9 @@ struct Kernel {
   uint32_t threads = 0;
   // What Lane, SubgroupId and ShuffleXor mean; 0 while the kernel is not legalized or uses none.
   uint32_t subgroup_size = 0;
+  // Waits for memory most of its time: registers are better spent on loads that are under way than
+  // on more threads. For compilers, which otherwise save registers.
+  bool bound_by_loads = false;
   std::vector<Buffer> buffers;
   std::vector<Param> params;
   std::vector<SharedArray> shared;

@@ -62,8 +62,14 @@ class AttentionBuilder {
   void declare();
   void load_queries();
   void place();
-  std::vector<Val> load_row(Buf cache, Val row) const;
-  void key(Val j, Val valid);
+  // A key that a run has loaded, or a place without one, which changes nothing.
+  struct Key {
+    std::vector<CacheWords> k, v;  // this lane's share of the rows
+    Val valid;
+  };
+  Key load_key(Val j, Val end) const;
+  std::vector<Val> floats(const std::vector<CacheWords>& row) const;
+  void use_keys(const std::vector<Key>& keys);
   void join();
   void join_parts();
   void declare_y();
@@ -148,31 +154,60 @@ void AttentionBuilder::load_queries() {
   }
 }
 
-// This lane's share of a cache row, as floats.
-std::vector<Val> AttentionBuilder::load_row(Buf cache, Val row) const {
+AttentionBuilder::Key AttentionBuilder::load_key(Val j, Val end) const {
+  Key key;
+  key.valid = j < end;
+  const Val row = cache_row(table_, sequence_, min(j, end - 1), kv_head_, s_.kv_heads);
+  for (uint32_t i = 0; i < l_.loads(); ++i)
+    key.k.push_back(load_cache(source_, keys_, row, l_.word(lane_, i), l_.width));
+  for (uint32_t i = 0; i < l_.loads(); ++i)
+    key.v.push_back(load_cache(source_, values_, row, l_.word(lane_, i), l_.width));
+  return key;
+}
+
+std::vector<Val> AttentionBuilder::floats(const std::vector<CacheWords>& row) const {
   std::vector<Val> out;
-  for (uint32_t i = 0; i < l_.loads(); ++i) {
-    const CacheWords loaded = load_cache(source_, cache, row, l_.word(lane_, i), l_.width);
-    for (const Val& v : cache_floats(source_, loaded)) out.push_back(v);
+  for (const CacheWords& words : row) {
+    for (const Val& v : cache_floats(source_, words)) out.push_back(v);
   }
   return out;
 }
 
-// One key for each run. All threads come here; those without a key (not `valid`) change nothing.
-void AttentionBuilder::key(Val j, Val valid) {
-  const Val row = cache_row(table_, sequence_, j, kv_head_, s_.kv_heads);
-  const std::vector<Val> k_row = load_row(keys_, row), v_row = load_row(values_, row);
-  for (Head& head : heads_) {
-    Val score = head.q[0] * k_row[0];
-    for (size_t i = 1; i < k_row.size(); ++i) score = fma(head.q[i], k_row[i], score);
-    score = k_.sum(score, l_.lanes);
-    if (s_.softcap > 0) score = tanh(score) * (s_.softcap * kLog2E);
-    score = select(valid, score, kNothing);
-    const Val before = head.largest, now = max(before, score);
-    const Val keep = exp2(before - now), p = select(valid, exp2(score - now), 0.0f);
+// All threads come here together. What was summed before is scaled once for all of the keys.
+void AttentionBuilder::use_keys(const std::vector<Key>& keys) {
+  std::vector<std::vector<Val>> scores(heads_.size()), v_rows;  // scores by head and key
+  for (const Key& key : keys) {
+    const std::vector<Val> k_row = floats(key.k);
+    for (size_t h = 0; h < heads_.size(); ++h) {
+      Val score = heads_[h].q[0] * k_row[0];
+      for (size_t i = 1; i < k_row.size(); ++i) score = fma(heads_[h].q[i], k_row[i], score);
+      scores[h].push_back(k_.sum(score, l_.lanes));
+    }
+    v_rows.push_back(floats(key.v));
+  }
+  for (size_t h = 0; h < heads_.size(); ++h) {
+    Head& head = heads_[h];
+    const Val before = head.largest;
+    Val now = before;
+    for (size_t j = 0; j < keys.size(); ++j) {
+      Val& score = scores[h][j];
+      if (s_.softcap > 0) score = tanh(score) * (s_.softcap * kLog2E);
+      score = select(keys[j].valid, score, kNothing);
+      now = max(now, score);
+    }
+    const Val keep = exp2(before - now);
+    std::vector<Val> p;
+    for (size_t j = 0; j < keys.size(); ++j)
+      p.push_back(select(keys[j].valid, exp2(scores[h][j] - now), 0.0f));
+    Val sum = fma(head.sum, keep, p[0]);
+    for (size_t j = 1; j < keys.size(); ++j) sum = sum + p[j];
     head.largest.set(now);
-    head.sum.set(fma(head.sum, keep, p));
-    for (size_t i = 0; i < v_row.size(); ++i) head.acc[i].set(fma(p, v_row[i], head.acc[i] * keep));
+    head.sum.set(sum);
+    for (size_t i = 0; i < head.acc.size(); ++i) {
+      Val acc = head.acc[i] * keep;
+      for (size_t j = 0; j < keys.size(); ++j) acc = fma(p[j], v_rows[j][i], acc);
+      head.acc[i].set(acc);
+    }
   }
 }
 
@@ -297,6 +332,7 @@ void AttentionBuilder::join_parts() {
 }
 
 Result<Kernel> AttentionBuilder::build() {
+  k_.is_bound_by_loads();
   declare();
   place();
   load_queries();
@@ -304,10 +340,13 @@ Result<Kernel> AttentionBuilder::build() {
   const Val begin =
       s_.window > 0 ? select(end > s_.window, end - s_.window, 0) : k_.constant(Kind::kU32, 0);
   // Each part gets the same whole number of rounds; the last ones may have none.
-  const Val rounds = (end - begin + (runs() * d_.splits - 1)) / (runs() * d_.splits);
+  const uint32_t round = runs() * d_.keys, all = round * d_.splits;
+  const Val rounds = (end - begin + (all - 1)) / all;
   k_.loop(0, rounds, 1, [&](Val i) {
-    const Val j = begin + (split_ * rounds + i) * runs() + run_;
-    key(min(j, end - 1), j < end);
+    const Val first = begin + (split_ * rounds + i) * round + run_;
+    std::vector<Key> keys;
+    for (uint32_t j = 0; j < d_.keys; ++j) keys.push_back(load_key(first + j * runs(), end));
+    use_keys(keys);
   });
   join();
   if (d_.joins != 0) join_parts();
@@ -330,6 +369,7 @@ Status check(const AttentionSpec& s, const AttentionSchedule& d) {
     return refuse("heads_per_group must divide the heads of a cache head");
   }
   if (d.splits == 0 || d.splits > kMaxSplits) return refuse("1 to 256 splits");
+  if (d.keys == 0 || d.keys > kMaxKeysAtOnce) return refuse("1 to 8 keys at once");
   if (d.joins > 1 || (d.joins == 1 && d.splits == 1)) return refuse("one part needs no joining");
   if (s.write_int8 && !can_write_int8(s, d)) {
     return refuse("int8 needs undivided or joined keys, heads of whole blocks, and enough threads");
@@ -364,7 +404,7 @@ AttentionSchedule default_schedule(const AttentionSpec& spec, const Caps& caps, 
   while (d.heads_per_group < 4 && shared_heads % (d.heads_per_group * 2) == 0)
     d.heads_per_group *= 2;
   const RowLayout l = layout_of(spec);
-  d.threads = std::max(std::min<uint32_t>(128, caps.max_threads), caps.subgroup_size);
+  d.threads = std::max(std::min<uint32_t>(256, caps.max_threads), caps.subgroup_size);
   // The runs' sums have to fit into shared memory, with some left for reductions.
   while (d.threads > l.lanes &&
          uint64_t{d.threads} / l.lanes * (spec.head_dim + 2) * 4 + 2048 > caps.shared_bytes) {
@@ -376,6 +416,7 @@ AttentionSchedule default_schedule(const AttentionSpec& spec, const Caps& caps, 
   d.splits = std::clamp(3 * caps.compute_units / groups, 1u, std::max(1u, context / keys_per_part));
   d.splits = std::min(d.splits, kMaxSplits);
   d.joins = d.splits > 1 && joins_fit(spec, d, caps) ? 1 : 0;
+  d.keys = d.heads_per_group == 1 ? 4 : 2;
   return d;
 }
 

@@ -4,10 +4,10 @@
 // "Flash-Decoding for long-context inference", 2023).
 //
 // A workgroup takes one query token, one cache head with several of the query heads that share it,
-// and one part of the keys. Runs of threads take one key each and keep a softmax of their own in
-// base 2; the group joins them at its end. The parts are joined by a second kernel, or by whichever
-// group of a token and its heads ends last, always in the order of the parts: the result does not
-// depend on the order of groups.
+// and one part of the keys. Runs of threads take a few keys each at a time, all on their way before
+// the first is used, and keep a softmax of their own in base 2; the group joins them at its end.
+// The parts are joined by a second kernel, or by whichever group of a token and its heads ends
+// last, always in the order of the parts: the result does not depend on the order of groups.
 #pragma once
 
 #include <cstdint>
@@ -33,12 +33,14 @@ struct AttentionSpec {
 };
 
 inline constexpr uint32_t kMaxSplits = 256;
+inline constexpr uint32_t kMaxKeysAtOnce = 8;
 
 struct AttentionSchedule {
   uint32_t threads = 128;
   uint32_t heads_per_group = 4;  // query heads together; divides H / G
   uint32_t splits = 1;           // parts of the keys
   uint32_t joins = 0;            // 1: the group that ends last joins them; needs device_barrier
+  uint32_t keys = 1;             // that a run reads at once
 };
 // Whether that schedule can write int8.
 bool can_write_int8(const AttentionSpec& spec, const AttentionSchedule& schedule);

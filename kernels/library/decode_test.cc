@@ -137,8 +137,10 @@ TEST_P(Decode, attention_over_pages) {
                          .page_size = 4,
                          .scale = 0.2f};
       expect_right(testing::attention_case(spec, {64, 1, 1}, ++seed));
+      expect_right(testing::attention_case(spec, {64, 1, 1, 0, 4}, ++seed));
       spec.window = 13;
       expect_right(testing::attention_case(spec, {32, 3, 2}, ++seed));
+      expect_right(testing::attention_case(spec, {32, 3, 2, 0, 3}, ++seed));
     }
   }
   for (uint32_t head_dim : {32u, 64u, 96u, 128u, 160u, 256u}) {
@@ -150,7 +152,7 @@ TEST_P(Decode, attention_over_pages) {
                        .scale = 0.2f};
     expect_right(testing::attention_case(spec, {64, 1, 1}, ++seed));
     spec.window = 13;
-    expect_right(testing::attention_case(spec, {64, 3, 2}, ++seed));
+    expect_right(testing::attention_case(spec, {64, 3, 2, 0, 2}, ++seed));
     expect_right(testing::attention_case(spec, default_schedule(spec, caps(), 3, 77), ++seed));
   }
   for (uint32_t head_dim : {32u, 96u, 128u}) {
@@ -166,6 +168,9 @@ TEST_P(Decode, attention_over_pages) {
   AttentionSpec spec{.heads = 8, .kv_heads = 1, .head_dim = 128, .scale = 0.1f, .softcap = 5.0f};
   expect_right(testing::attention_case(spec, default_schedule(spec, caps(), 3, 77), ++seed));
   expect_right(testing::attention_case(spec, {64, 8, 40}, ++seed));  // more parts than keys
+  expect_right(testing::attention_case(spec, {64, 2, 3, 0, kMaxKeysAtOnce}, ++seed));
+  for (uint32_t keys : {0u, kMaxKeysAtOnce + 1})
+    EXPECT_FALSE(build_attention(spec, {64, 8, 1, 0, keys}).ok());
 }
 
 // By whichever group ends last, in any order of groups; where a device has no order between groups
@@ -196,7 +201,7 @@ TEST_P(Decode, attention_joins_its_own_parts) {
                            .scale = 0.2f,
                            .write_int8 = int8};
         expect_joined(spec, {64, 1, 2, 1});
-        expect_joined(spec, {64, 3, 7, 1});
+        expect_joined(spec, {64, 3, 7, 1, 2});
         spec.window = 13;
         expect_joined(spec, {32, 3, 40, 1});  // more parts than keys
       }

@@ -350,6 +350,7 @@ void GemvBuilder::sum_experts() {
 }
 
 Result<Kernel> GemvBuilder::build() {
+  k_.is_bound_by_loads();
   declare();
   place_thread();
   if (s_.experts.sum) {

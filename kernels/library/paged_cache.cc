@@ -27,9 +27,10 @@ Val first_scale_word(const Val& page_count, uint32_t kv_heads, uint32_t page_siz
 Val find_sequence(Builder& k, const Val& sequences, const Val& value,
                   const std::function<Val(Val)>& start) {
   const Val all = max(sequences, 1u);
-  // Halving n candidates takes at most floor(log2 n) + 1 steps, which the exponent of n as a float
-  // says (or one more, where the conversion rounds up; a step too many changes nothing).
-  const Val steps = (as_u32(to_f32(all)) >> 23) - 126u;
+  // Halving n candidates takes at most ceil(log2 n) steps, which the exponent of 2n - 1 as a float
+  // says (or one more, where the conversion rounds up; a step too many changes nothing). A single
+  // sequence is found without reading.
+  const Val steps = (as_u32(to_f32(all * 2 - 1)) >> 23) - 127u;
   const Var first = k.var(0), count = k.var(all);
   k.loop(0, steps, 1, [&](Val) {
     const Val half = count.get() >> 1;

@@ -47,10 +47,9 @@ inline constexpr ScheduleField<GemmSchedule> kGemmFields[] = {
     {"matrix", &GemmSchedule::matrix},
 };
 inline constexpr ScheduleField<AttentionSchedule> kAttentionFields[] = {
-    {"threads", &AttentionSchedule::threads},
-    {"heads", &AttentionSchedule::heads_per_group},
-    {"splits", &AttentionSchedule::splits},
-    {"joins", &AttentionSchedule::joins},
+    {"threads", &AttentionSchedule::threads}, {"heads", &AttentionSchedule::heads_per_group},
+    {"splits", &AttentionSchedule::splits},   {"joins", &AttentionSchedule::joins},
+    {"keys", &AttentionSchedule::keys},
 };
 inline constexpr ScheduleField<NormSchedule> kNormFields[] = {
     {"threads", &NormSchedule::threads},

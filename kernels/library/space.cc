@@ -217,10 +217,14 @@ std::vector<AttentionSchedule> attention_space(const AttentionSpec& spec, const 
         double cost = log2_over(liked / held) + 0.5 * log2_over(held / (4 * liked));
         cost += 1.0 / heads;                           // reading the cache again for other heads
         cost += splits == 1 ? 0 : 0.02 * splits / 16;  // joining the parts
-        points.push_back({{threads, heads, splits, 0}, cost, heads * 512 + splits});
-        // A launch less, and less left for other groups while the last one joins.
-        if (splits > 1 && caps.device_barrier && caps.max_buffers >= kJoiningBuffers)
-          points.push_back({{threads, heads, splits, 1}, cost - 0.01, heads * 512 + splits});
+        const uint64_t likeness = heads * 512 + splits;
+        for (const uint32_t keys : {2u, 4u}) {
+          const double few = keys * heads == 4 || keys * heads == 2 ? 0 : 0.05;  // registers
+          points.push_back({{threads, heads, splits, 0, keys}, cost + few, likeness});
+          // A launch less, and less left for other groups while the last one joins.
+          if (splits > 1 && caps.device_barrier && caps.max_buffers >= kJoiningBuffers)
+            points.push_back({{threads, heads, splits, 1, keys}, cost + few - 0.01, likeness});
+        }
       }
     }
   }

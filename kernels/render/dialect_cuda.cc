@@ -2,6 +2,8 @@
 // CUDA C for NVRTC: no header is needed. sm_61 and later for Dot4.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "kernels/render/dialects.h"
 
 namespace bp::kernels {
@@ -124,7 +126,7 @@ class CudaPrinter final : public Printer {
     }
     if (!kernel_.params.empty()) list += list.empty() ? "const bp_params p" : ", const bp_params p";
     raw(fmt::format("extern \"C\" __global__ void __launch_bounds__({}) bp_{}({}) {{\n",
-                    kernel_.threads, kernel_.name, list));
+                    launch_bounds(), kernel_.name, list));
     for (const SharedArray& s : kernel_.shared) {
       line(fmt::format("__shared__ {} s_{}[{}];", type_name(s.element), s.name, s.count));
     }
@@ -235,6 +237,13 @@ class CudaPrinter final : public Printer {
   }
 
  private:
+  // Without a number of groups the compiler saves registers, down to one load at a time. With it, a
+  // thread may have 128, as far as it uses them.
+  std::string launch_bounds() const {
+    constexpr uint32_t kThreadsPerUnit = 512;
+    if (!kernel_.bound_by_loads) return std::to_string(kernel_.threads);
+    return fmt::format("{}, {}", kernel_.threads, std::max(1u, kThreadsPerUnit / kernel_.threads));
+  }
   bool early() const { return caps_.early_launch && caps_.arch >= 90; }
 };
 
