@@ -25,15 +25,14 @@ std::string_view text_of(const char (&from)[N]) {
   return {from, strnlen(from, N)};
 }
 
-// "sm_90" is 90, "gfx90a" is 0x90a; anything else is unknown.
+// "sm_90" is 90, "gfx90a" in HIP 0x90a; anything else is unknown.
 uint32_t arch_of(DialectId dialect, std::string_view name) {
-  const std::string_view prefix = dialect == DialectId::kCuda ? "sm_" : "gfx";
-  if (dialect != DialectId::kCuda && dialect != DialectId::kHip) return 0;
-  if (!name.starts_with(prefix)) return 0;
+  const bool is_amd = dialect == DialectId::kHip;
+  const std::string_view prefix = is_amd ? "gfx" : "sm_";
+  if (dialect == DialectId::kGlsl || !name.starts_with(prefix)) return 0;
   name.remove_prefix(prefix.size());
   uint32_t number = 0;
-  std::from_chars(name.data(), name.data() + name.size(), number,
-                  dialect == DialectId::kCuda ? 10 : 16);
+  std::from_chars(name.data(), name.data() + name.size(), number, is_amd ? 16 : 10);
   return number;
 }
 
@@ -103,8 +102,8 @@ Result<Caps> caps_of(const bp_device_info& info, const bp_device_caps& caps) {
   out.compute_units = or_else(caps.compute_units, 1);
   out.matrix = matrix_of(out, caps);
   out.early_launch = out.dialect == DialectId::kCuda && caps.has_early_launch != 0;
-  // OpenCL 1.2 orders nothing between groups of a launch.
-  out.device_barrier = out.dialect != DialectId::kOpenCl;
+  // OpenCL 1.2 orders nothing between groups of a launch; NVIDIA's takes PTX that does.
+  out.device_barrier = out.dialect != DialectId::kOpenCl || out.arch >= 70;
   return out;
 }
 

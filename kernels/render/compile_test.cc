@@ -94,6 +94,7 @@ TEST_P(Cuda, text_compiles_with_nvrtc) {
   EXPECT_NE(ptx.find("dp4a"), std::string::npos);
   EXPECT_NE(ptx.find("ld.global.nc.v4"), std::string::npos);
   EXPECT_NE(ptx.find("shfl.sync.bfly"), std::string::npos);
+  EXPECT_NE(ptx.find(".minnctapersm"), std::string::npos) << "registers for loads";
   EXPECT_NE(ptx.find(caps.arch >= 80 ? "mma.sync.aligned.m16n8k16" : "mma.sync.aligned.m16n8k8"),
             std::string::npos);
 }
@@ -131,6 +132,22 @@ INSTANTIATE_TEST_SUITE_P(
                       HipTarget{"gfx1030", 0x1030, 32, "v_dot4"},
                       HipTarget{"gfx1100", 0x1100, 32, "v_dot4_i32_iu8", "v_wmma_f32_16x16x16"}),
     [](const auto& at) { return std::string(at.param.arch); });
+
+// NVIDIA's OpenCL compiler is not here, but another that takes the same text.
+TEST(OpenCl, text_for_nvidia_compiles_to_ptx) {
+  Caps caps = *find_profile("cuda");
+  caps.dialect = DialectId::kOpenCl;
+  caps.arch = 75;
+  caps.max_threads = 256;
+  caps.matrix = caps.early_launch = false;
+  std::string ptx;
+  compile_all(
+      caps, [&](const std::string& text) { return testing::compile_opencl_ptx(text, caps.arch); },
+      &ptx);
+  if (ptx.empty()) return;
+  for (const char* instruction : {"dp4a.s32.s32", "shfl.sync.bfly.b32", "membar.gl"})
+    EXPECT_NE(ptx.find(instruction), std::string::npos) << instruction;
+}
 
 class Glsl : public ::testing::TestWithParam<std::string> {};
 TEST_P(Glsl, text_compiles_and_validates) {

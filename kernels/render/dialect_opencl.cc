@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // OpenCL C 1.2. Subgroups and integer dot products only where caps promise them.
 //
+// NVIDIA's driver has neither extension, but its compiler takes PTX: a device with an architecture
+// "sm_…" gets warps, dp4a and fences between groups from there.
+//
 // Each buffer is two arguments: the memory object and an offset in units of 16 bytes. OpenCL 1.2
 // has no other way into the middle of a buffer but sub-buffers, which have to be created for every
 // place, and at multiples of up to 512 bytes.
@@ -25,18 +28,39 @@ inline uint bp_pack_f16x2(float l, float h) {
 }
 )";
 
+constexpr std::string_view kShufflePtx = R"(inline uint bp_shuffle(uint x, uint mask) {
+  uint r;
+  asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, 0xffffffff;" : "=r"(r) : "r"(x), "r"(mask));
+  return r;
+}
+)";
+constexpr std::string_view kDot4Ptx = R"(inline int bp_dot4(uint a, uint b, int c) {
+  int r;
+  asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(c));
+  return r;
+}
+)";
+
+constexpr std::string_view kFencePtx =
+    R"(inline void bp_fence(void) { asm volatile("membar.gl;" ::: "memory"); }
+)";
+
 class OpenClPrinter final : public Printer {
  public:
   using Printer::Printer;
 
  protected:
   void begin() override {
-    if (uses(Op::kShuffleXor)) {
+    if (uses(Op::kShuffleXor) && !has_ptx()) {
       raw("#pragma OPENCL EXTENSION cl_khr_subgroups : enable\n"
           "#pragma OPENCL EXTENSION cl_khr_subgroup_shuffle : enable\n");
     }
     raw(kPrologue);
-    if (uses(Op::kDot4)) {
+    if (has_ptx()) {
+      if (uses(Op::kShuffleXor)) raw(kShufflePtx);
+      if (uses(Op::kDot4)) raw(kDot4Ptx);
+      if (orders_groups(kernel_)) raw(kFencePtx);
+    } else if (uses(Op::kDot4)) {
       raw("#pragma OPENCL EXTENSION cl_khr_integer_dot_product : enable\n"
           "inline int bp_dot4(uint a, uint b, int c) { return dot_4x8packed_ss_int(a, b) + c; }\n");
     }
@@ -52,7 +76,7 @@ class OpenClPrinter final : public Printer {
           fmt::format("{}const {} p_{}", list.empty() ? "" : ", ", type_name({p.kind, 1}), p.name);
     }
     raw(fmt::format("__kernel __attribute__((reqd_work_group_size({}, 1, 1)))\n", kernel_.threads));
-    if (kernel_.subgroup_size != 0) {
+    if (kernel_.subgroup_size != 0 && !has_ptx()) {
       raw(fmt::format("__attribute__((intel_reqd_sub_group_size({})))\n", kernel_.subgroup_size));
     }
     raw(fmt::format("void bp_{}({}) {{\n", kernel_.name, list));
@@ -80,14 +104,16 @@ class OpenClPrinter final : public Printer {
       case Op::kGroupY:
         return "(uint)get_group_id(1)";
       case Op::kLane:
-        return "(uint)get_sub_group_local_id()";
+        return has_ptx() ? fmt::format("((uint)get_local_id(0) & {}u)", kernel_.subgroup_size - 1)
+                         : "(uint)get_sub_group_local_id()";
       case Op::kSubgroupId:
-        return "(uint)get_sub_group_id()";
+        return has_ptx() ? fmt::format("((uint)get_local_id(0) / {}u)", kernel_.subgroup_size)
+                         : "(uint)get_sub_group_id()";
       default:
         break;
     }
     // How local ids map to subgroups is the driver's choice; this numbering makes it ours.
-    if (kernel_.subgroup_size == 0) return "(uint)get_local_id(0)";
+    if (kernel_.subgroup_size == 0 || has_ptx()) return "(uint)get_local_id(0)";
     return fmt::format("((uint)get_sub_group_id() * {}u + (uint)get_sub_group_local_id())",
                        kernel_.subgroup_size);
   }
@@ -142,20 +168,32 @@ class OpenClPrinter final : public Printer {
   std::string make_vec(Type type, const std::string& list) const override {
     return fmt::format("({})({})", type_name(type), list);
   }
-  std::string shuffle(Kind, const std::string& x, uint64_t mask) const override {
+  std::string shuffle(Kind kind, const std::string& x, uint64_t mask) const override {
+    if (has_ptx()) {
+      return fmt::format("as_{}(bp_shuffle(as_uint({}), {}u))", type_name({kind, 1}), x, mask);
+    }
     return fmt::format("sub_group_shuffle_xor({}, {}u)", x, mask);
   }
   std::string atomic_add(uint32_t buffer, const std::string& index,
                          const std::string& x) const override {
     return fmt::format("atomic_add(&b_{}[{}], {})", kernel_.buffers[buffer].name, index, x);
   }
+  // Fences are cumulative: that of thread 0, beside the barrier, covers what the group wrote.
   std::string barrier(uint64_t flags) const override {
+    constexpr std::string_view kBoth = "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);";
+    if ((flags & kBarrierRelease) != 0)
+      return fmt::format("{} if (get_local_id(0) == 0) bp_fence();", kBoth);
+    if ((flags & kBarrierAcquire) != 0)
+      return fmt::format("if (get_local_id(0) == 0) bp_fence(); {}", kBoth);
     return (flags & kBarrierGlobal) != 0 ? "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);"
                                          : "barrier(CLK_LOCAL_MEM_FENCE);";
   }
   std::string unroll(uint64_t factor) const override {
     return fmt::format("#pragma unroll {}", factor);
   }
+
+ private:
+  bool has_ptx() const { return caps_.arch != 0; }
 };
 
 }  // namespace

@@ -54,18 +54,28 @@ bool on_path(const std::string& program) {
   return std::system(fmt::format("command -v {} > /dev/null 2>&1", program).c_str()) == 0;
 }
 
-// The first clang that knows AMD's GPUs up to gfx1100.
+// The first clang that takes these options, by trying them on an empty file.
+std::string find_clang(const char* options) {
+  for (const char* name : {"clang-19", "clang-18", "clang-17", "clang-16", "clang-15", "clang"}) {
+    const std::string probe =
+        fmt::format("{} {} -S -o /dev/null /dev/null > /dev/null 2>&1", name, options);
+    if (on_path(name) && std::system(probe.c_str()) == 0) return name;
+  }
+  return {};
+}
+
+// One that knows AMD's GPUs up to gfx1100.
 const std::string& hip_compiler() {
-  static const std::string kName = [] {
-    for (const char* name : {"clang-19", "clang-18", "clang-17", "clang-16", "clang-15", "clang"}) {
-      const std::string probe =
-          std::string(name) +
-          " -x hip --offload-arch=gfx1100 --cuda-device-only -nogpuinc -nogpulib"
-          " -S -o /dev/null /dev/null > /dev/null 2>&1";
-      if (on_path(name) && std::system(probe.c_str()) == 0) return std::string(name);
-    }
-    return std::string();
-  }();
+  static const std::string kName =
+      find_clang("-x hip --offload-arch=gfx1100 --cuda-device-only -nogpuinc -nogpulib");
+  return kName;
+}
+
+constexpr char kPtxOptions[] =
+    "-x cl -cl-std=CL1.2 -target nvptx64-nvidia-nvcl -Xclang -finclude-default-header "
+    "-Xclang -target-feature -Xclang +ptx63 -fgnu-keywords";
+const std::string& ptx_compiler() {
+  static const std::string kName = find_clang(kPtxOptions);
   return kName;
 }
 
@@ -141,6 +151,19 @@ Compiled compile_hip(const std::string& text, const std::string& arch) {
                       "-ffp-contract=off -Werror -S -o {} {}",
                       hip_compiler(), arch, folder.file("out.s"), folder.file("kernel.hip")),
           folder.file("log"), &out.log);
+  out.state = ok ? Compiled::kOk : Compiled::kFailed;
+  out.assembly = read(folder.file("out.s"));
+  return out;
+}
+
+Compiled compile_opencl_ptx(const std::string& text, uint32_t arch) {
+  Compiled out;
+  if (ptx_compiler().empty()) return out.log = "no clang with NVIDIA GPU support", out;
+  const Folder folder;
+  write(folder.file("kernel.cl"), text);
+  const bool ok = run(fmt::format("{} {} -march=sm_{} -O1 -S -o {} {}", ptx_compiler(), kPtxOptions,
+                                  arch, folder.file("out.s"), folder.file("kernel.cl")),
+                      folder.file("log"), &out.log);
   out.state = ok ? Compiled::kOk : Compiled::kFailed;
   out.assembly = read(folder.file("out.s"));
   return out;

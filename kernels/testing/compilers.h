@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Real compilers for rendered text, as far as this machine has them: NVRTC (no GPU needed), clang
-// for HIP without device libraries, glslangValidator with spirv-val.
+// for HIP without device libraries and for OpenCL C with PTX, glslangValidator with spirv-val.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,8 @@ struct Compiled {
 Compiled compile_cuda(const std::string& text, uint32_t arch);
 // "gfx906" and the like.
 Compiled compile_hip(const std::string& text, const std::string& arch);
+// OpenCL C for NVIDIA's driver; to PTX.
+Compiled compile_opencl_ptx(const std::string& text, uint32_t arch);
 Compiled compile_glsl(const std::string& text);
 
 }  // namespace bp::kernels::testing

@@ -119,6 +119,17 @@ void fill_subgroups(Physical* p, const auto& has) {
   p->caps.subgroup_required = 1;
 }
 
+// NVIDIA's driver offers none of those extensions, yet its compiler takes PTX in asm statements.
+void fill_ptx(Physical* p, const auto& has) {
+  if (!has("cl_nv_device_attribute_query") ||
+      get<cl_uint>(*p, CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV) < 7) {
+    return;
+  }
+  p->caps.subgroup_min = p->caps.subgroup_max = get<cl_uint>(*p, CL_DEVICE_WARP_SIZE_NV);
+  p->caps.subgroup_required = 1;
+  p->caps.has_int8_dot = 1;
+}
+
 void fill_caps(Physical* p, const auto& has) {
   bp_device_caps& caps = p->caps;
   caps.size = sizeof caps;
@@ -135,6 +146,7 @@ void fill_caps(Physical* p, const auto& has) {
     caps.has_int8_dot = (forms & CL_DEVICE_INTEGER_DOT_PRODUCT_INPUT_4x8BIT_PACKED_KHR) != 0;
   }
   fill_subgroups(p, has);
+  fill_ptx(p, has);
   // Each buffer is a pointer and an offset, 16 bytes with padding; scalars get the rest.
   const size_t argument_bytes = get<size_t>(*p, CL_DEVICE_MAX_PARAMETER_SIZE);
   caps.max_param_bytes = static_cast<uint32_t>(
