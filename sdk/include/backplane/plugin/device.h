@@ -47,7 +47,7 @@ typedef struct bp_device_info {
 typedef struct bp_device_caps {
   uint32_t size;
   uint32_t compute_units;
-  uint32_t subgroup_min; /* 0: no subgroup operations */
+  uint32_t subgroup_min; /* 0: no subgroup operations; OpenCL on NVIDIA has them as PTX alone */
   uint32_t subgroup_max;
   uint32_t subgroup_required; /* 1: a kernel may demand a size between the two */
   uint32_t max_group_threads;
