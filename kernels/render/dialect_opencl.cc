@@ -185,8 +185,7 @@ class OpenClPrinter final : public Printer {
       return fmt::format("{} if (get_local_id(0) == 0) bp_fence();", kBoth);
     if ((flags & kBarrierAcquire) != 0)
       return fmt::format("if (get_local_id(0) == 0) bp_fence(); {}", kBoth);
-    return (flags & kBarrierGlobal) != 0 ? "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);"
-                                         : "barrier(CLK_LOCAL_MEM_FENCE);";
+    return std::string((flags & kBarrierGlobal) != 0 ? kBoth : "barrier(CLK_LOCAL_MEM_FENCE);");
   }
   std::string unroll(uint64_t factor) const override {
     return fmt::format("#pragma unroll {}", factor);

@@ -167,7 +167,8 @@ class EventTimeline {
     using Clock = std::chrono::steady_clock;
     const Clock::time_point start = Clock::now();
     std::unique_lock lock(mutex_);
-    const uint64_t near_ns = last_wait_ns_ - last_wait_ns_ / 8;
+    const bool is_short = last_wait_ns_ <= kLongestCloseNs;
+    const uint64_t near_ns = is_short ? last_wait_ns_ - last_wait_ns_ / 8 : UINT64_MAX;
     const uint64_t beyond_ns = last_wait_ns_ + last_wait_ns_ / 4;
     uint64_t waited_ns = 0;
     for (;;) {
@@ -212,6 +213,7 @@ class EventTimeline {
 
  private:
   static constexpr uint64_t kSpinNs = 200'000;
+  static constexpr uint64_t kLongestCloseNs = 20'000'000;  // in longer waits no nap shows
   static constexpr uint64_t kShortestNapNs = 20'000;
   static constexpr uint64_t kLongestNapNs = 250'000;
   static constexpr uint64_t kLongestSleepNs = 100'000'000;  // a loss is noticed so late
