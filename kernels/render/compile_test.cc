@@ -133,6 +133,28 @@ INSTANTIATE_TEST_SUITE_P(
                       HipTarget{"gfx1100", 0x1100, 32, "v_dot4_i32_iu8", "v_wmma_f32_16x16x16"}),
     [](const auto& at) { return std::string(at.param.arch); });
 
+// What the plugin itself uses. Version 5.2 knows no gfx11; see plugins/rocm/module.cc.
+class HipRtc : public ::testing::TestWithParam<HipTarget> {};
+TEST_P(HipRtc, text_compiles_with_amds_own_compiler) {
+  Caps caps = *find_profile(GetParam().subgroup == 64 ? "cdna" : "rdna");
+  caps.arch = GetParam().id;
+  caps.matrix = GetParam().matrix != nullptr;
+  std::string binaries;
+  compile_all(
+      caps, [&](const std::string& text) { return testing::compile_hiprtc(text, GetParam().arch); },
+      &binaries);
+  if (binaries.empty()) return;
+  EXPECT_NE(binaries.find("\x7f"
+                          "ELF"),
+            std::string::npos);
+}
+INSTANTIATE_TEST_SUITE_P(Targets, HipRtc,
+                         ::testing::Values(HipTarget{"gfx906", 0x906, 64, ""},
+                                           HipTarget{"gfx90a", 0x90a, 64, "",
+                                                     "v_mfma_f32_16x16x16"},
+                                           HipTarget{"gfx1030", 0x1030, 32, ""}),
+                         [](const auto& at) { return std::string(at.param.arch); });
+
 // NVIDIA's OpenCL compiler is not here, but another that takes the same text.
 TEST(OpenCl, text_for_nvidia_compiles_to_ptx) {
   Caps caps = *find_profile("cuda");

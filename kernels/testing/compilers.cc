@@ -79,71 +79,89 @@ const std::string& ptx_compiler() {
   return kName;
 }
 
-// NVRTC's handful of entry points, as its documentation declares them.
-struct Nvrtc {
+// The entry points of NVRTC and hipRTC, which differ in their prefix and in what they give.
+struct RuntimeCompiler {
   using Program = void*;
   int (*create)(Program*, const char*, const char*, int, const char* const*,
                 const char* const*) = nullptr;
   int (*compile)(Program, int, const char* const*) = nullptr;
   int (*log_size)(Program, size_t*) = nullptr;
   int (*log)(Program, char*) = nullptr;
-  int (*ptx_size)(Program, size_t*) = nullptr;
-  int (*ptx)(Program, char*) = nullptr;
+  int (*result_size)(Program, size_t*) = nullptr;
+  int (*result)(Program, char*) = nullptr;
   int (*destroy)(Program*) = nullptr;
   bool loaded = false;
 
-  Nvrtc() {
+  RuntimeCompiler(std::initializer_list<const char*> names, const std::string& prefix,
+                  const std::string& result_name) {
     void* library = nullptr;
-    for (const char* name : {"libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2",
-                             "/usr/local/cuda/lib64/libnvrtc.so"}) {
+    for (const char* name : names) {
       if (library == nullptr) library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
     }
     if (library == nullptr) return;
-    loaded = find(library, "nvrtcCreateProgram", &create) &&
-             find(library, "nvrtcCompileProgram", &compile) &&
-             find(library, "nvrtcGetProgramLogSize", &log_size) &&
-             find(library, "nvrtcGetProgramLog", &log) &&
-             find(library, "nvrtcGetPTXSize", &ptx_size) && find(library, "nvrtcGetPTX", &ptx) &&
-             find(library, "nvrtcDestroyProgram", &destroy);
+    loaded = find(library, prefix + "CreateProgram", &create) &&
+             find(library, prefix + "CompileProgram", &compile) &&
+             find(library, prefix + "GetProgramLogSize", &log_size) &&
+             find(library, prefix + "GetProgramLog", &log) &&
+             find(library, prefix + "Get" + result_name + "Size", &result_size) &&
+             find(library, prefix + "Get" + result_name, &result) &&
+             find(library, prefix + "DestroyProgram", &destroy);
+  }
+
+  Compiled run(const std::string& text, const std::vector<std::string>& options) const {
+    Compiled out;
+    Program program = nullptr;
+    out.state = Compiled::kFailed;
+    if (create(&program, text.c_str(), "kernel", 0, nullptr, nullptr) != 0) return out;
+    std::vector<const char*> pointers;
+    for (const std::string& option : options) pointers.push_back(option.c_str());
+    const int code = compile(program, static_cast<int>(pointers.size()), pointers.data());
+    size_t bytes = 0;
+    log_size(program, &bytes);
+    out.log.resize(bytes);
+    log(program, out.log.data());
+    if (code == 0) {
+      out.state = Compiled::kOk;
+      result_size(program, &bytes);
+      out.assembly.resize(bytes);
+      result(program, out.assembly.data());
+    }
+    destroy(&program);
+    return out;
   }
 
   template <typename F>
-  static bool find(void* library, const char* name, F* out) {
-    *out = reinterpret_cast<F>(dlsym(library, name));
+  static bool find(void* library, const std::string& name, F* out) {
+    *out = reinterpret_cast<F>(dlsym(library, name.c_str()));
     return *out != nullptr;
   }
 };
 
-}  // namespace
-
-Compiled compile_cuda(const std::string& text, uint32_t arch) {
-  static const Nvrtc kNvrtc;
+Compiled absent(std::string what) {
   Compiled out;
-  if (!kNvrtc.loaded) return out.log = "NVRTC (libnvrtc.so) is absent", out;
-  Nvrtc::Program program = nullptr;
-  out.state = Compiled::kFailed;
-  if (kNvrtc.create(&program, text.c_str(), "kernel.cu", 0, nullptr, nullptr) != 0) return out;
-  const std::string target = fmt::format("--gpu-architecture=compute_{}", arch);
-  const char* options[] = {target.c_str(), "--std=c++17"};
-  const int code = kNvrtc.compile(program, 2, options);
-  size_t bytes = 0;
-  kNvrtc.log_size(program, &bytes);
-  out.log.resize(bytes);
-  kNvrtc.log(program, out.log.data());
-  if (code == 0) {
-    out.state = Compiled::kOk;
-    kNvrtc.ptx_size(program, &bytes);
-    out.assembly.resize(bytes);
-    kNvrtc.ptx(program, out.assembly.data());
-  }
-  kNvrtc.destroy(&program);
+  out.log = std::move(what);
   return out;
 }
 
+}  // namespace
+
+Compiled compile_cuda(const std::string& text, uint32_t arch) {
+  static const RuntimeCompiler kNvrtc({"libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12",
+                                       "libnvrtc.so.11.2", "/usr/local/cuda/lib64/libnvrtc.so"},
+                                      "nvrtc", "PTX");
+  if (!kNvrtc.loaded) return absent("NVRTC (libnvrtc.so) is absent");
+  return kNvrtc.run(text, {fmt::format("--gpu-architecture=compute_{}", arch), "--std=c++17"});
+}
+
+Compiled compile_hiprtc(const std::string& text, const std::string& arch) {
+  static const RuntimeCompiler kHiprtc({"libamdhip64.so.5"}, "hiprtc", "Code");
+  if (!kHiprtc.loaded) return absent("hipRTC (Debian: libamdhip64-5) is absent");
+  return kHiprtc.run(text, {"--offload-arch=" + arch});
+}
+
 Compiled compile_hip(const std::string& text, const std::string& arch) {
+  if (hip_compiler().empty()) return absent("no clang with AMD GPU support (Debian: clang-15)");
   Compiled out;
-  if (hip_compiler().empty())
-    return out.log = "no clang with AMD GPU support (Debian: clang-15)", out;
   const Folder folder;
   write(folder.file("kernel.hip"), text);
   const bool ok =
@@ -157,8 +175,8 @@ Compiled compile_hip(const std::string& text, const std::string& arch) {
 }
 
 Compiled compile_opencl_ptx(const std::string& text, uint32_t arch) {
+  if (ptx_compiler().empty()) return absent("no clang with NVIDIA GPU support");
   Compiled out;
-  if (ptx_compiler().empty()) return out.log = "no clang with NVIDIA GPU support", out;
   const Folder folder;
   write(folder.file("kernel.cl"), text);
   const bool ok = run(fmt::format("{} {} -march=sm_{} -O1 -S -o {} {}", ptx_compiler(), kPtxOptions,
@@ -171,10 +189,10 @@ Compiled compile_opencl_ptx(const std::string& text, uint32_t arch) {
 
 Compiled compile_glsl(const std::string& text) {
   static const bool kThere = on_path("glslangValidator") && on_path("spirv-val");
+  if (!kThere) {
+    return absent("glslangValidator or spirv-val (Debian: glslang-tools, spirv-tools) is absent");
+  }
   Compiled out;
-  if (!kThere)
-    return out.log = "glslangValidator or spirv-val (Debian: glslang-tools, spirv-tools) is absent",
-           out;
   const Folder folder;
   write(folder.file("kernel.comp"), text);
   bool ok = run(fmt::format("glslangValidator -V --target-env vulkan1.2 -S comp -o {} {}",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Real compilers for rendered text, as far as this machine has them: NVRTC (no GPU needed), clang
-// for HIP without device libraries and for OpenCL C with PTX, glslangValidator with spirv-val.
+// Real compilers for rendered text, as far as this machine has them: NVRTC and hipRTC (no GPU
+// needed), clang for HIP without device libraries and for OpenCL C with PTX, glslangValidator with
+// spirv-val.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,9 @@ struct Compiled {
 
 // Compute capability 75, 80, 90 …; to PTX. The library is opened at the first call.
 Compiled compile_cuda(const std::string& text, uint32_t arch);
-// "gfx906" and the like.
+// "gfx906" and the like; by AMD's run-time compiler of the major version 5, to a binary.
+Compiled compile_hiprtc(const std::string& text, const std::string& arch);
+// The same by clang, to assembly.
 Compiled compile_hip(const std::string& text, const std::string& arch);
 // OpenCL C for NVIDIA's driver; to PTX.
 Compiled compile_opencl_ptx(const std::string& text, uint32_t arch);

@@ -20,6 +20,7 @@ constexpr int kMinDriverVersion = 50200000;
 constexpr int kMinMajor = 5;
 constexpr int kMaxMajor = 7;  // newest whose entry points are known to be as declared
 constexpr Driver::Result kNoDevice = 100;
+constexpr Driver::Result kInvalidDevice = 101;  // what HIP 5 says instead
 constexpr char kComputeNode[] = "/dev/kfd";
 // Where the name of the architecture stands in hipDeviceProp_t.
 constexpr size_t kArchOffsetR0000 = 396;
@@ -116,17 +117,18 @@ bp_probe_result find_compiler(glue::SharedLibrary* runtime, Driver* d) {
 
 // What it means that the runtime failed, or found no device.
 bp_probe_result judge_failure(const Driver& d, const char* what, Driver::Result result) {
+  const bool sees_none = result == 0 || result == kNoDevice || result == kInvalidDevice;
   if (access(kComputeNode, R_OK | W_OK) != 0) {
     if (errno == EACCES) {
       return verdict(BP_PROBE_NO_PERMISSION, std::string("no permission to open ") + kComputeNode +
                                                  "; join the groups 'render' and 'video'");
     }
-    if (result == 0 || result == kNoDevice) {
+    if (sees_none) {
       return verdict(BP_PROBE_NO_DRIVER, std::string("the kernel driver amdgpu is not there (") +
                                              kComputeNode + " does not exist)");
     }
   }
-  if (result == 0 || result == kNoDevice) {
+  if (sees_none) {
     return verdict(BP_PROBE_NO_DEVICE, "the HIP runtime works but sees no GPU");
   }
   return verdict(BP_PROBE_BROKEN, std::string(what) + " failed: " + d.describe(result));

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ROCm plugin's own: verdicts of the probe, and what it says about devices. Everything that GPU
 // plugins have in common is in tests/mockgpu/.
+#include <dlfcn.h>
 #include <unistd.h>
 
 #include <cstdlib>
 
+#include "plugins/rocm/driver.h"
 #include "tests/mockgpu/device_suite.h"
 
 namespace bp::gpu_suite {
@@ -45,6 +47,7 @@ TEST_F(ProbeOnMock, every_reason_is_told_in_words) {
   const char* const none = access("/dev/kfd", F_OK) == 0 ? "verdict 3 " : "verdict 1 ";
   EXPECT_THAT(probe_with("BACKPLANE_MOCK_DEVICES=0"), HasSubstr(none));
   EXPECT_THAT(probe_with("BACKPLANE_MOCK_INIT=100"), HasSubstr(none));
+  EXPECT_THAT(probe_with("BACKPLANE_MOCK_INIT=101"), HasSubstr(none));
   out = probe_with("BACKPLANE_MOCK_INIT=303");
   EXPECT_THAT(out, HasSubstr("verdict 6 "));
   EXPECT_THAT(out, HasSubstr("hipErrorMock303"));
@@ -53,6 +56,30 @@ TEST_F(ProbeOnMock, every_reason_is_told_in_words) {
   EXPECT_THAT(out, HasSubstr("libhiprtc.so.6"));
   EXPECT_THAT(probe_with("BACKPLANE_HIP_RUNTIME=libc.so.6"), HasSubstr("verdict 6 "));
   EXPECT_THAT(probe_with("BACKPLANE_HIPRTC=libc.so.6"), HasSubstr("hiprtcGetErrorString"));
+}
+
+// AMD's own runtime, not the stand-in: all entry points are there, and it does not mind that there
+// is no card.
+TEST(Probe, a_real_runtime_without_a_card_is_told_apart) {
+  constexpr char kRuntime[] = "libamdhip64.so.5";
+  void* const library = dlopen(kRuntime, RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) GTEST_SKIP() << "skipped: " << kRuntime << " (Debian: libamdhip64-5)";
+  if (access("/dev/kfd", F_OK) == 0) GTEST_SKIP() << "skipped: there may be a card";
+  const std::string out = probe_with(std::string("BACKPLANE_HIP_RUNTIME=") + kRuntime);
+  EXPECT_THAT(out, HasSubstr("verdict 1 the kernel driver amdgpu is not there"));
+}
+
+TEST(Compiler, is_not_asked_for_what_would_end_the_process) {
+  rocm::Driver driver;
+  std::string option;
+  bp_error error = BP_ERROR_INIT;
+  driver.version = 50221153;
+  EXPECT_EQ(driver.target_option("gfx1100", &option, &error), BP_INCOMPATIBLE);
+  EXPECT_THAT(std::string(error.text), HasSubstr("ROCm 5.2 does not compile for gfx1100"));
+  EXPECT_EQ(driver.target_option("gfx1030", &option, &error), BP_OK);
+  driver.version = 60342131;
+  EXPECT_EQ(driver.target_option("gfx1201", &option, &error), BP_OK);
+  EXPECT_EQ(option, "--offload-arch=gfx1201");
 }
 
 class Rocm : public GpuTest {};
