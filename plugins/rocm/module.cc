@@ -4,7 +4,8 @@
 namespace bp::rocm {
 
 // The name with its features ("gfx90a:sramecc+:xnack-"), so that the code is for exactly this mode.
-// hipRTC 5.2 ends the process when it compiles for gfx11, which AMD supports from 5.5 on.
+// hipRTC 5.2 ends the process when it compiles for gfx11. Libraries of AMD's name gfx11 from 5.5 on
+// (rocWMMA 1.0); what lies between has not been tried.
 bp_status Driver::target_option(const std::string& target, std::string* option,
                                 bp_error* error) const {
   constexpr int kFirstVersionForGfx11 = 50500000;
