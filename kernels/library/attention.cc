@@ -416,7 +416,7 @@ AttentionSchedule default_schedule(const AttentionSpec& spec, const Caps& caps, 
   d.splits = std::clamp(3 * caps.compute_units / groups, 1u, std::max(1u, context / keys_per_part));
   d.splits = std::min(d.splits, kMaxSplits);
   d.joins = d.splits > 1 && joins_fit(spec, d, caps) ? 1 : 0;
-  d.keys = d.heads_per_group == 1 ? 4 : 2;
+  d.keys = keys_for(d.heads_per_group);
   return d;
 }
 

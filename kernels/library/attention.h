@@ -42,6 +42,10 @@ struct AttentionSchedule {
   uint32_t joins = 0;            // 1: the group that ends last joins them; needs device_barrier
   uint32_t keys = 1;             // that a run reads at once
 };
+// Keys at once that suit so many heads, which take registers too.
+inline uint32_t keys_for(uint32_t heads_per_group) {
+  return heads_per_group == 1 ? 4 : 2;
+}
 // Whether that schedule can write int8.
 bool can_write_int8(const AttentionSpec& spec, const AttentionSchedule& schedule);
 // Most buffers that an attention which joins its parts has, with int8 for the result.

@@ -219,7 +219,7 @@ std::vector<AttentionSchedule> attention_space(const AttentionSpec& spec, const 
         cost += splits == 1 ? 0 : 0.02 * splits / 16;  // joining the parts
         const uint64_t likeness = heads * 512 + splits;
         for (const uint32_t keys : {2u, 4u}) {
-          const double few = keys * heads == 4 || keys * heads == 2 ? 0 : 0.05;  // registers
+          const double few = keys == keys_for(heads) ? 0 : 0.05;
           points.push_back({{threads, heads, splits, 0, keys}, cost + few, likeness});
           // A launch less, and less left for other groups while the last one joins.
           if (splits > 1 && caps.device_barrier && caps.max_buffers >= kJoiningBuffers)
